@@ -1,0 +1,190 @@
+"""What the protocol cores take in and put out.
+
+The cores (`lma`, `mag`, `mn`) are pure: every input comes with the `Instant` at which it happened,
+and what is to be done about it comes back as a list of actions, in the order in which they have to
+be carried out. `daemon` reads sockets and carries out actions; tests do neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any, NamedTuple
+
+from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.wire.messages import Message
+
+
+class Instant(NamedTuple):
+    """A point in time: `monotonic` (s) for timers, `unix_ns` for what leaves the node.
+
+    Timers must not follow a clock that is set, and timestamps must (RFC 5213 section 5.5).
+    """
+
+    monotonic: float
+    unix_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a Mobility Header message."""
+
+    message: Message
+    source: IPv6Address
+    destination: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Something happened that whoever reads the events wants to know."""
+
+    event: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Answer of the control socket to request `token`: a result, or an error text."""
+
+    token: int
+    result: Any = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenTunnel:
+    """Establish the bi-directional tunnel to `peer` (RFC 5213 section 5.6.1)."""
+
+    peer: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class CloseTunnel:
+    peer: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class RoutePrefix:
+    """Default path: packets to `prefix` go through the tunnel to `proxy_coa`."""
+
+    prefix: IPv6Network
+    proxy_coa: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPrefix:
+    """Drop packets to `prefix` (RFC 5213 section 5.3.5: while a deregistration waits)."""
+
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class UnroutePrefix:
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class InstallFlow:
+    """Classify packets that match `entry`; `key` names the flow in this LMA."""
+
+    key: int
+    entry: FlowMobilityCacheEntry
+    prefixes: tuple[IPv6Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFlow:
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardFlow:
+    """The move itself: packets of flow `key` go through the tunnel to `proxy_coa` from now on.
+
+    None: the entry is inactive and its packets take the default path (RFC 7864 section 5.2).
+    """
+
+    key: int
+    proxy_coa: IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class HostPrefix:
+    """Route `prefix` to the MN on `interface`, and what comes from it into the tunnel to `lma`.
+
+    Holds for on-link prefixes and those with the L bit alike (RFC 7864 section 4.1); only the
+    router advertisements differ.
+    """
+
+    interface: str
+    prefix: IPv6Network
+    lma: IPv6Address
+    mn_link_local: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class UnhostPrefix:
+    interface: str
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Advertise:
+    """Send a Router Advertisement on `interface` with these on-link prefixes."""
+
+    interface: str
+    prefixes: tuple[IPv6Network, ...]
+    router_lifetime_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Solicit:
+    """Send a Router Solicitation on `interface`."""
+
+    interface: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssignAddress:
+    """The logical interface gets an address of `prefix` (RFC 7847)."""
+
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class UseRouter:
+    """`router` is the default router of access `interface`, whose tunnel MTU is `mtu` octets."""
+
+    interface: str
+    router: IPv6Address
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreferAccess:
+    """Packets from `prefix` that no flow entry claims leave through `interface`."""
+
+    prefix: IPv6Network
+    interface: str
+
+
+Action = (
+    Send
+    | Log
+    | Reply
+    | OpenTunnel
+    | CloseTunnel
+    | RoutePrefix
+    | BlockPrefix
+    | UnroutePrefix
+    | InstallFlow
+    | RemoveFlow
+    | ForwardFlow
+    | HostPrefix
+    | UnhostPrefix
+    | Advertise
+    | Solicit
+    | AssignAddress
+    | UseRouter
+    | PreferAccess
+)

@@ -1,0 +1,226 @@
+"""The LMA's binding cache (RFC 5213 section 5.1, RFC 7864 section 5.1) and the look-up in it.
+
+There is one entry per attached interface of a mobile node. Entries of the same node may share
+home network prefixes, which is what RFC 7864 adds to RFC 5213.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+
+from nodes.wire.messages import HandoffHint, ProxyBindingStatus
+
+UNSPECIFIED = IPv6Network("::/0").network_address
+
+
+@dataclass(slots=True)
+class BindingCacheEntry:
+    """One attached interface of a mobile node.
+
+    `prefixes` are those of the session; `flow_mobility_prefixes` are those that the MAG routes
+    besides, because flows to them were moved there (off-link, RFC 7864 section 4.1).
+    `accepted_timestamp` is the 64-bit value of the last accepted timestamp option.
+    `expires` and `deletion` are monotonic times in s; `deletion` is set while a deregistration
+    waits for MinDelayBeforeBCEDelete.
+    """
+
+    bid: int
+    bid_priority: int
+    mn_id: str
+    access_technology: int
+    link_layer_id: bytes | None
+    prefixes: tuple[IPv6Network, ...]
+    proxy_coa: IPv6Address
+    expires: float
+    accepted_timestamp: int = 0
+    sequence: int = 0
+    deletion: float | None = None
+    flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
+
+    @property
+    def registered(self) -> bool:
+        return self.deletion is None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the look-up needs of a Proxy Binding Update; `prefixes` has the NON_ZERO ones only."""
+
+    mn_id: str
+    access_technology: int
+    link_layer_id: bytes | None
+    handoff: int
+    prefixes: tuple[IPv6Network, ...]
+    proxy_coa: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateEntry:
+    entry: BindingCacheEntry
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSession:
+    """A new mobility session; with the prefixes of `share` if that is set (RFC 7864 3.2.1)."""
+
+    share: BindingCacheEntry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForDeregistration:
+    """The request may be a handover of `entry`: wait up to MaxDelayBeforeNewBCEAssign."""
+
+    entry: BindingCacheEntry
+
+
+@dataclass(frozen=True, slots=True)
+class RejectRequest:
+    status: ProxyBindingStatus
+
+
+Lookup = UpdateEntry | CreateSession | WaitForDeregistration | RejectRequest
+
+
+@dataclass(slots=True)
+class BindingCache:
+    _entries: dict[int, BindingCacheEntry] = field(default_factory=dict)
+    _next_bid: int = 1
+
+    def __iter__(self) -> Iterator[BindingCacheEntry]:
+        return iter(self._entries.values())
+
+    def get(self, bid: int) -> BindingCacheEntry | None:
+        return self._entries.get(bid)
+
+    def of(self, mn_id: str) -> list[BindingCacheEntry]:
+        """The entries of a mobile node, the preferred one first."""
+        entries = [entry for entry in self._entries.values() if entry.mn_id == mn_id]
+        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+
+    def using(self, proxy_coa: IPv6Address) -> list[BindingCacheEntry]:
+        return [entry for entry in self._entries.values() if entry.proxy_coa == proxy_coa]
+
+    def holding(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
+        """The entries whose session has `prefix`, the preferred one first: the order of the
+        default path (RFC 6089 section 5.3.6: lowest BID-PRI)."""
+        entries = [entry for entry in self._entries.values() if prefix in entry.prefixes]
+        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+
+    def allocate_bid(self) -> int:
+        """A BID that no entry has. It is local to the LMA (RFC 7864 section 5.1)."""
+        while self._next_bid in self._entries or self._next_bid == 0:
+            self._next_bid = (self._next_bid + 1) & 0xFFFF
+        bid = self._next_bid
+        self._next_bid = (self._next_bid + 1) & 0xFFFF
+        return bid
+
+    def add(self, entry: BindingCacheEntry) -> None:
+        self._entries[entry.bid] = entry
+
+    def remove(self, entry: BindingCacheEntry) -> None:
+        del self._entries[entry.bid]
+
+    def look_up(self, request: Request, *, wait_on_unknown: bool = True) -> Lookup:
+        """Which session a request is about (RFC 5213 section 5.4.1, RFC 7864 section 3.2.1).
+
+        `wait_on_unknown`: whether a request with handoff state unknown may have to wait for the
+        deregistration of an existing session.
+        """
+        if request.prefixes:
+            return self._by_prefix(request)
+        if request.link_layer_id is not None:
+            return self._by_link_layer_id(request, wait_on_unknown)
+        return self._by_mn_id(request, wait_on_unknown)
+
+    def _by_prefix(self, request: Request) -> Lookup:
+        """RFC 5213 section 5.4.1.1."""
+        wanted = set(request.prefixes)
+        overlapping = [entry for entry in self if wanted & set(entry.prefixes)]
+        if not overlapping:
+            return CreateSession()
+        own = [entry for entry in overlapping if entry.mn_id == request.mn_id]
+        if len(own) < len(overlapping):
+            return RejectRequest(ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX)
+        same_set = [
+            entry
+            for entry in own
+            if set(entry.prefixes) == wanted and len(entry.prefixes) == len(request.prefixes)
+        ]
+        if not same_set:
+            return RejectRequest(ProxyBindingStatus.BCE_PBU_PREFIX_SET_DO_NOT_MATCH)
+        if request.handoff == HandoffHint.NEW_INTERFACE_SHARING_PREFIXES:
+            for entry in same_set:
+                if request.link_layer_id is not None and _same_interface(entry, request):
+                    return UpdateEntry(entry)
+            return CreateSession(share=same_set[0])
+        # With shared prefixes several entries can hold the set: the interface decides first.
+        for entry in sorted(same_set, key=lambda entry: not _same_interface(entry, request)):
+            if _updates(entry, request):
+                return UpdateEntry(entry)
+        return CreateSession()
+
+    def _by_link_layer_id(self, request: Request, wait_on_unknown: bool) -> Lookup:
+        """RFC 5213 section 5.4.1.2."""
+        entries = self.of(request.mn_id)
+        for entry in entries:
+            if _same_interface(entry, request):
+                return UpdateEntry(entry)
+        if len(entries) == 1:
+            if request.handoff == HandoffHint.HANDOFF_BETWEEN_INTERFACES:
+                return UpdateEntry(entries[0])
+            if request.handoff == HandoffHint.HANDOFF_STATE_UNKNOWN:
+                if not entries[0].registered:
+                    return UpdateEntry(entries[0])
+                if wait_on_unknown:
+                    return WaitForDeregistration(entries[0])
+        return self._new_session(request, entries)
+
+    def _by_mn_id(self, request: Request, wait_on_unknown: bool) -> Lookup:
+        """RFC 5213 section 5.4.1.3."""
+        entries = self.of(request.mn_id)
+        if len(entries) == 1:
+            if request.handoff in (
+                HandoffHint.HANDOFF_BETWEEN_INTERFACES,
+                HandoffHint.HANDOFF_BETWEEN_MAGS,
+            ):
+                return UpdateEntry(entries[0])
+            if request.handoff == HandoffHint.HANDOFF_STATE_UNKNOWN:
+                if not entries[0].registered:
+                    return UpdateEntry(entries[0])
+                if wait_on_unknown:
+                    return WaitForDeregistration(entries[0])
+        return self._new_session(request, entries)
+
+    @staticmethod
+    def _new_session(request: Request, entries: list[BindingCacheEntry]) -> Lookup:
+        """RFC 7864 section 3.2.1 defines HI 6 only for requests that name the prefixes. A MAG that
+        asks with HI 6 and ALL_ZERO wants to share and doesn't know what: the LMA knows it."""
+        if request.handoff == HandoffHint.NEW_INTERFACE_SHARING_PREFIXES and entries:
+            return CreateSession(share=entries[0])
+        return CreateSession()
+
+
+def _same_interface(entry: BindingCacheEntry, request: Request) -> bool:
+    return (
+        request.link_layer_id is not None
+        and entry.link_layer_id == request.link_layer_id
+        and entry.access_technology == request.access_technology
+    )
+
+
+def _updates(entry: BindingCacheEntry, request: Request) -> bool:
+    """The four conditions of RFC 5213 section 5.4.1.1, step 5."""
+    same_technology = entry.access_technology == request.access_technology
+    return (
+        _same_interface(entry, request)
+        or request.handoff == HandoffHint.HANDOFF_BETWEEN_INTERFACES
+        or (
+            request.link_layer_id is None
+            and entry.link_layer_id is None
+            and same_technology
+            and request.handoff == HandoffHint.HANDOFF_BETWEEN_MAGS
+        )
+        or (entry.proxy_coa == request.proxy_coa and same_technology)
+    )

@@ -1,0 +1,107 @@
+"""Configuration of the LMA, MAG and MN daemons, as they read it from TOML or are given it.
+
+Names are those of RFC 5213 section 9 and RFC 7077 section 8 where these have one. Durations are in
+the unit that the name ends with.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
+Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Priority = Annotated[int, msgspec.Meta(ge=1, le=127)]
+
+PrefixModel = Literal["shared", "unique", "hybrid"]
+SwitchPolicy = Literal["on-ack", "on-send"]
+PrefixDelivery = Literal["on-move", "at-attach"]
+
+# The prefix value ALL_ZERO asks the LMA to choose (RFC 5213 section 8.3).
+ANY_PREFIX = IPv6Network("::/0")
+
+# RFC 6543: the addresses that every MAG of the domain has on every access link.
+FIXED_MAG_LINK_LOCAL_ADDRESS = IPv6Address("fe80::200:5eff:fe00:5213")
+FIXED_MAG_LINK_LAYER_ADDRESS = bytes.fromhex("00005e005213")
+
+
+class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The LMA's policy for one mobile node.
+
+    `prefixes` are assigned in this order as attachments need them; when they are used up the pool
+    provides. `switch` says when packets take the new path of a flow that needs signalling: after
+    the FMA, or as soon as the FMI is sent.
+    """
+
+    prefix_model: PrefixModel = "unique"
+    prefix_delivery: PrefixDelivery = "on-move"
+    switch: SwitchPolicy = "on-ack"
+    prefixes: tuple[IPv6Network, ...] = ()
+    enabled: bool = True
+
+
+class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A kind of access as the LMA knows it: access technology type and preference (BID-PRI)."""
+
+    technology: Octet
+    priority: Priority
+
+
+class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all daemons have. `seed` makes initial sequence numbers repeatable; without it they
+    come from the system's random source."""
+
+    events: Path
+    seed: int | None = None
+
+
+class LmaConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    address: IPv6Address
+    control_socket: Path
+    prefix_pool: IPv6Network
+    mobile_nodes: dict[str, MobileNodePolicy]
+    accesses: dict[str, Access]
+    authorized_mags: tuple[IPv6Address, ...]
+    # RFC 5213 section 9.1
+    min_delay_before_bce_delete_ms: Milliseconds = 10_000
+    max_delay_before_new_bce_assign_ms: Milliseconds = 1_500
+    timestamp_validity_window_ms: Milliseconds = 300
+    max_lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
+    # RFC 7077 section 8
+    min_delay_between_update_notification_replay_ms: Annotated[
+        int, msgspec.Meta(ge=500, le=5_000)
+    ] = 1_000
+    max_update_notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+
+
+class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Who attaches to an access interface: the MAG's policy store (RFC 5213 section 6.1, 6.2)."""
+
+    mn_id: str
+    access_technology: Octet
+    link_layer_id: str
+    handoff_indicator: Octet = 1
+
+
+class MagConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    proxy_coa: IPv6Address
+    lma: IPv6Address
+    access_interfaces: dict[str, AccessProfile]
+    lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
+    router_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] = 1_800
+    # RFC 4861 section 6.2.1: MaxRtrAdvInterval
+    max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
+
+
+class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`uplink`: `reflective` sends a flow back over the interface that it arrives on (RFC 7847);
+    `static` maps destination ports to an access interface, whatever the network does."""
+
+    logical_interface: str
+    access_interfaces: tuple[str, ...]
+    interface_id: Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
+    uplink: Literal["reflective", "static"] = "reflective"
+    static_policy: dict[str, str] = {}

@@ -1,0 +1,170 @@
+"""The LMA's control socket: one JSON object a line, in and out, on a local stream socket.
+
+Requests have `op` and its arguments, replies have `ok` and `result` or `error`; a reply comes when
+the request is done, and replies on one connection come in the order of completion with the `id`
+that the request gave, if any. `docs/control-socket.md` lists the operations.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from nodes.actions import Reply
+from nodes.daemon import Daemon
+from nodes.strict import InputError, from_json
+
+MAX_REQUEST = 65_536
+Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class ListBindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"):
+    id: Any = None
+
+
+class ListFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"):
+    id: Any = None
+
+
+class AddFlow(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="add-flow", kw_only=True
+):
+    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
+
+    mn: str
+    fid: Fid
+    priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    selector: dict[str, Any]
+    to: int | str
+    action: str = "forward"
+    id: Any = None
+
+
+class RemoveFlow(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="remove-flow", kw_only=True
+):
+    mn: str
+    fid: Fid
+    id: Any = None
+
+
+class MoveFlow(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="move-flow", kw_only=True
+):
+    mn: str
+    fid: Fid
+    to: int | str
+    id: Any = None
+
+
+ControlRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow
+
+
+class ControlServer:
+    """Hands requests to `handle(request, token)` and sends the replies that come for a token."""
+
+    def __init__(
+        self, path: Path, daemon: Daemon, handle: Callable[[ControlRequest, int], None]
+    ) -> None:
+        self._path = path
+        self._daemon = daemon
+        self._handle = handle
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        previous = os.umask(0o177)
+        try:
+            self._socket.bind(str(path))
+        finally:
+            os.umask(previous)
+        self._socket.listen()
+        self._socket.setblocking(False)
+        self._waiting: dict[int, tuple[Connection, Any]] = {}
+        self._next_token = 1
+        daemon.watch(self._socket, self._accept)
+
+    def close(self) -> None:
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def reply(self, reply: Reply) -> None:
+        connection, identity = self._waiting.pop(reply.token)
+        answer: dict[str, Any] = (
+            {"ok": True, "result": reply.result}
+            if reply.error is None
+            else {"ok": False, "error": reply.error}
+        )
+        if identity is not None:
+            answer["id"] = identity
+        connection.send(answer)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            accepted, _ = self._socket.accept()
+            Connection(accepted, self._daemon, self._request)
+
+    def _request(self, connection: Connection, line: bytes) -> None:
+        try:
+            request: ControlRequest = from_json(line, ControlRequest, "request")  # type: ignore[arg-type]
+        except InputError as error:
+            connection.send({"ok": False, "error": str(error)})
+            return
+        token = self._next_token
+        self._next_token += 1
+        self._waiting[token] = (connection, request.id)
+        self._handle(request, token)
+        self._daemon.carry_out()
+
+
+class Connection:
+    def __init__(
+        self,
+        accepted: socket.socket,
+        daemon: Daemon,
+        request: Callable[[Connection, bytes], None],
+    ) -> None:
+        self._socket = accepted
+        self._daemon = daemon
+        self._request = request
+        self._buffer = b""
+        self._open = True
+        accepted.setblocking(False)
+        daemon.watch(accepted, self._readable)
+
+    def send(self, answer: dict[str, Any]) -> None:
+        """Drops the answer if the other side is gone or doesn't read."""
+        if not self._open:
+            return
+        try:
+            self._socket.send(json.dumps(answer, default=str).encode() + b"\n")
+        except OSError:
+            self._close()
+
+    def _readable(self) -> None:
+        try:
+            data = self._socket.recv(MAX_REQUEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._close()
+            return
+        self._buffer += data
+        while self._open and b"\n" in self._buffer:
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            self._request(self, line)
+        if len(self._buffer) > MAX_REQUEST:
+            self.send({"ok": False, "error": f"request: longer than {MAX_REQUEST} octets"})
+            self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._daemon.forget(self._socket)
+            self._socket.close()

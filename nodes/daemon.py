@@ -1,0 +1,144 @@
+"""The loop that connects a protocol core to sockets, the kernel and time.
+
+One thread waits on file descriptors until one is readable or the core's timer is due, hands the
+core what came, and carries out the actions that it returns, in order, each before the next.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import selectors
+import signal
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from nodes.actions import Action, Instant, Log, Send
+from nodes.config import DaemonConfig
+from nodes.event_log import EventWriter
+from nodes.kernel.sockets import MobilitySocket, Received
+from nodes.wire.codec import decode, encode
+from nodes.wire.errors import MalformedMessage, UnknownType
+from nodes.wire.messages import BindingError, BindingErrorStatus, Message
+
+
+class Readable(Protocol):
+    def fileno(self) -> int: ...
+
+
+class Core(Protocol):
+    def take_actions(self) -> list[Action]: ...
+
+    def timer(self) -> float | None: ...
+
+    def handle_timer(self, now: Instant) -> None: ...
+
+
+def now() -> Instant:
+    return Instant(time.monotonic(), time.time_ns())
+
+
+def random_source(config: DaemonConfig, node: str) -> random.Random:
+    """Unpredictable, unless the configuration asks for repeatable numbers."""
+    if config.seed is None:
+        return random.SystemRandom()
+    return random.Random(f"{config.seed}/{node}")
+
+
+class Daemon:
+    """`perform` carries out the actions that this class doesn't know."""
+
+    def __init__(
+        self, core: Core, events: EventWriter, perform: Callable[[Action], None]
+    ) -> None:
+        self._core = core
+        self._events = events
+        self._perform = perform
+        self._mobility: MobilitySocket | None = None
+        # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
+        self._selector = selectors.SelectSelector()
+        self._stopping = False
+
+    def watch(self, readable: Readable, handler: Callable[[], None]) -> None:
+        self._selector.register(readable, selectors.EVENT_READ, handler)
+
+    def forget(self, readable: Readable) -> None:
+        self._selector.unregister(readable)
+
+    def serve_mobility(
+        self, mobility: MobilitySocket, receive: Callable[[Message, Received, Instant], None]
+    ) -> None:
+        """Decode what arrives on `mobility` and hand it to `receive`."""
+        self._mobility = mobility
+
+        def readable() -> None:
+            while (received := mobility.receive()) is not None:
+                message = self._decode(mobility, received)
+                if message is not None:
+                    receive(message, received, now())
+                    self.carry_out()
+
+        self.watch(mobility, readable)
+
+    def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Until SIGTERM or SIGINT. `ready` is called once everything is listening."""
+        wake_up, wake_up_writer = os.pipe()
+        os.set_blocking(wake_up_writer, False)
+        previous = signal.set_wakeup_fd(wake_up_writer)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+        self._selector.register(wake_up, selectors.EVENT_READ, self._stop)
+        try:
+            self.carry_out()
+            self._events.write("started")
+            if ready is not None:
+                ready()
+            while not self._stopping:
+                for key, _ in self._selector.select(self._until_timer()):
+                    key.data()
+                due = self._core.timer()
+                if due is not None and due <= time.monotonic():
+                    self._core.handle_timer(now())
+                self.carry_out()
+        finally:
+            self._events.write("stopped")
+            signal.set_wakeup_fd(previous)
+            self._selector.close()
+            os.close(wake_up)
+            os.close(wake_up_writer)
+
+    def carry_out(self) -> None:
+        """Do what the core asked for since the last time."""
+        for action in self._core.take_actions():
+            match action:
+                case Log(event, details):
+                    self._events.write(event, details)
+                case Send(message, source, destination):
+                    assert self._mobility is not None
+                    self._mobility.send(encode(message, source, destination), destination)
+                case _:
+                    self._perform(action)
+
+    def _stop(self) -> None:
+        self._stopping = True
+
+    def _until_timer(self) -> float | None:
+        due = self._core.timer()
+        return None if due is None else max(0.0, due - time.monotonic())
+
+    def _decode(self, mobility: MobilitySocket, received: Received) -> Message | None:
+        """RFC 6275 section 9.2: an unknown type is answered with a Binding Error, anything else
+        that is malformed is dropped. (The kernel itself answers a wrong payload protocol or header
+        length with an ICMPv6 Parameter Problem.)"""
+        try:
+            return decode(received.data, received.source, received.destination)
+        except UnknownType as error:
+            self._events.write("unknown-type", {"source": received.source, "why": str(error)})
+            answer = BindingError(BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
+            mobility.send(
+                encode(answer, mobility.address, received.source), received.source
+            )
+        except MalformedMessage as error:
+            self._events.write("malformed", {"source": received.source, "why": str(error)})
+        return None

@@ -1,0 +1,201 @@
+"""The three daemons: a core, its sockets and its forwarding state, put together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nodes.actions import Action, Advertise, Reply, Solicit
+from nodes.config import (
+    FIXED_MAG_LINK_LAYER_ADDRESS,
+    FIXED_MAG_LINK_LOCAL_ADDRESS,
+    LmaConfig,
+    MagConfig,
+    MnConfig,
+)
+from nodes.control import ControlServer
+from nodes.daemon import Daemon, now, random_source
+from nodes.event_log import EventWriter
+from nodes.kernel.lma_forwarding import LmaForwarding
+from nodes.kernel.mag_forwarding import MagForwarding
+from nodes.kernel.mn_forwarding import MnForwarding
+from nodes.kernel.routing import Routing
+from nodes.kernel.sockets import (
+    ALL_NODES,
+    ALL_ROUTERS,
+    DiscoverySocket,
+    LinkMonitor,
+    MobilitySocket,
+)
+from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.lma import LocalMobilityAnchor
+from nodes.mag import MobileAccessGateway
+from nodes.mn import MobileNode
+from nodes.neighbour_discovery import (
+    PrefixInformation,
+    RouterAdvertisement,
+    RouterSolicitation,
+    decode,
+    encode,
+)
+from nodes.operations import operate
+from nodes.wire.errors import MalformedMessage
+
+Ready = Callable[[], None] | None
+ROUTER_SOLICITATION = 133
+ROUTER_ADVERTISEMENT = 134
+PREFERRED_LIFETIME_S = 604_800  # RFC 4861 section 6.2.1: AdvPreferredLifetime
+VALID_LIFETIME_S = 2_592_000
+
+
+def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
+    """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
+    core = LocalMobilityAnchor(config, random_source(config, name))
+    forwarding = LmaForwarding(config.address)
+    with EventWriter(config.events, name) as events:
+
+        def perform(action: Action) -> None:
+            if isinstance(action, Reply):
+                control.reply(action)
+            else:
+                forwarding.perform(action)
+
+        daemon = Daemon(core, events, perform)
+        control = ControlServer(
+            config.control_socket, daemon, lambda request, token: operate(core, request, token)
+        )
+        daemon.serve_mobility(
+            MobilitySocket(config.address),
+            lambda message, received, at: core.receive(message, received.source, at),
+        )
+        try:
+            daemon.run(ready)
+        finally:
+            control.close()
+            forwarding.close()
+
+
+def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
+    """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
+    core = MobileAccessGateway(config, random_source(config, name))
+    forwarding = MagForwarding(config.proxy_coa, tuple(config.access_interfaces))
+    discovery = DiscoverySocket((ROUTER_SOLICITATION,))
+    routing = Routing()
+    with EventWriter(config.events, name) as events:
+
+        def perform(action: Action) -> None:
+            if isinstance(action, Advertise):
+                _advertise(action, forwarding, discovery, routing.index(action.interface))
+            else:
+                forwarding.perform(action)
+
+        def solicited() -> None:
+            while (received := discovery.receive()) is not None:
+                for interface in config.access_interfaces:
+                    if routing.index(interface) == received.interface:
+                        core.router_solicited(interface, now())
+
+        daemon = Daemon(core, events, perform)
+        daemon.serve_mobility(
+            MobilitySocket(config.proxy_coa),
+            lambda message, received, at: core.receive(message, received.source, at),
+        )
+        daemon.watch(discovery, solicited)
+        _watch_links(daemon, routing, tuple(config.access_interfaces), core)
+        try:
+            daemon.run(ready)
+        finally:
+            forwarding.close()
+            routing.close()
+
+
+def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
+    """Serve as mobile node in this network namespace until SIGTERM or SIGINT."""
+    core = MobileNode(config)
+    forwarding = MnForwarding(config)
+    discovery = DiscoverySocket((ROUTER_ADVERTISEMENT,))
+    routing = Routing()
+    with EventWriter(config.events, name) as events:
+
+        def perform(action: Action) -> None:
+            if isinstance(action, Solicit):
+                _solicit(action.interface, discovery, routing)
+            else:
+                forwarding.perform(action)
+
+        def advertised() -> None:
+            while (received := discovery.receive()) is not None:
+                try:
+                    message = decode(received.data, received.source, received.destination)
+                except MalformedMessage as error:
+                    events.write("malformed", {"source": received.source, "why": str(error)})
+                    continue
+                interface = _interface_with(routing, received.interface, config)
+                if interface is not None and isinstance(message, RouterAdvertisement):
+                    core.router_advertised(interface, received.source, message, now())
+
+        daemon = Daemon(core, events, perform)
+        daemon.watch(discovery, advertised)
+        _watch_links(daemon, routing, config.access_interfaces, core)
+        try:
+            daemon.run(ready)
+        finally:
+            forwarding.close()
+            routing.close()
+
+
+def _watch_links(
+    daemon: Daemon,
+    routing: Routing,
+    interfaces: tuple[str, ...],
+    core: MobileAccessGateway | MobileNode,
+) -> None:
+    """Tell the core about carriers that came or went, beginning with those that are there."""
+    monitor = LinkMonitor()
+    known = dict.fromkeys(interfaces, False)
+
+    def look() -> None:
+        monitor.drain()
+        states = routing.interfaces_up()
+        for interface in interfaces:
+            up = states.get(interface, False)
+            if up != known[interface]:
+                known[interface] = up
+                (core.link_up if up else core.link_down)(interface, now())
+
+    daemon.watch(monitor, look)
+    look()
+
+
+def _advertise(
+    action: Advertise, forwarding: MagForwarding, discovery: DiscoverySocket, interface: int
+) -> None:
+    """RFC 5213 section 6.9.2, with the fixed addresses of RFC 6543."""
+    advertisement = RouterAdvertisement(
+        router_lifetime_s=action.router_lifetime_s,
+        prefixes=tuple(
+            PrefixInformation(
+                prefix=prefix,
+                on_link=True,
+                autonomous=True,
+                valid_lifetime_s=VALID_LIFETIME_S,
+                preferred_lifetime_s=PREFERRED_LIFETIME_S,
+            )
+            for prefix in action.prefixes
+        ),
+        mtu=forwarding.tunnel_mtu(),
+        source_link_layer_address=FIXED_MAG_LINK_LAYER_ADDRESS,
+    )
+    source = FIXED_MAG_LINK_LOCAL_ADDRESS
+    discovery.send(encode(advertisement, source, ALL_NODES), source, ALL_NODES, interface)
+
+
+def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> None:
+    link_layer = parse_link_layer_id(routing.link_layer_address(interface))
+    source = link_local_address(link_layer)
+    message = RouterSolicitation(source_link_layer_address=link_layer)
+    data = encode(message, source, ALL_ROUTERS)
+    discovery.send(data, source, ALL_ROUTERS, routing.index(interface))
+
+
+def _interface_with(routing: Routing, index: int, config: MnConfig) -> str | None:
+    return next((name for name in config.access_interfaces if routing.index(name) == index), None)

@@ -1,0 +1,95 @@
+"""The Flow Mobility Cache of the LMA (RFC 7864 section 5.2).
+
+Rows are kept per mobile node in order of FID-PRI; a row with a lower value takes precedence
+(RFC 6089 section 4.2). A row is inactive only when none of its bindings is registered, and then
+doesn't affect traffic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from nodes.wire.traffic_selector import PacketFields, TrafficSelector
+
+FID_RANGE = range(1, 0x10000)  # 0 is reserved (RFC 6089 section 4.2)
+PRIORITY_RANGE = range(1, 0x10000)
+
+
+class FlowAction(StrEnum):
+    FORWARD = "forward"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class FlowMobilityCacheEntry:
+    """One row: FID-PRI, FID, TS, BIDs, action. `active` depends on the binding cache."""
+
+    priority: int
+    fid: int
+    selector: TrafficSelector
+    bids: tuple[int, ...]
+    action: FlowAction = FlowAction.FORWARD
+    active: bool = True
+
+
+class FlowConflict(ValueError):
+    """A row that would break a rule of RFC 6089 section 4.2; the cache is unchanged."""
+
+
+class FlowMobilityCache:
+    def __init__(self) -> None:
+        self._rows: dict[str, list[FlowMobilityCacheEntry]] = {}
+
+    def rows(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
+        """The rows of one mobile node, the one with precedence first."""
+        return tuple(self._rows.get(mn_id, ()))
+
+    def all_rows(self) -> list[tuple[str, FlowMobilityCacheEntry]]:
+        return [(mn_id, row) for mn_id, rows in self._rows.items() for row in rows]
+
+    def get(self, mn_id: str, fid: int) -> FlowMobilityCacheEntry | None:
+        return next((row for row in self._rows.get(mn_id, ()) if row.fid == fid), None)
+
+    def add(self, mn_id: str, entry: FlowMobilityCacheEntry) -> None:
+        """Raises FlowConflict if FID or FID-PRI are out of range or in use by this MN."""
+        if entry.fid not in FID_RANGE:
+            raise FlowConflict(f"fid is {entry.fid}; expected 1 to 65535")
+        if entry.priority not in PRIORITY_RANGE:
+            raise FlowConflict(f"priority is {entry.priority}; expected 1 to 65535")
+        rows = self._rows.get(mn_id, [])
+        if any(row.fid == entry.fid for row in rows):
+            raise FlowConflict(f"fid is {entry.fid}; {mn_id} has a flow with it already")
+        if any(row.priority == entry.priority for row in rows):
+            raise FlowConflict(f"priority is {entry.priority}; {mn_id} has a flow with it already")
+        self._rows[mn_id] = sorted([*rows, entry], key=lambda row: row.priority)
+
+    def remove(self, mn_id: str, fid: int) -> FlowMobilityCacheEntry | None:
+        entry = self.get(mn_id, fid)
+        if entry is not None:
+            self._rows[mn_id].remove(entry)
+            if not self._rows[mn_id]:
+                del self._rows[mn_id]
+        return entry
+
+    def rebind(self, mn_id: str, fid: int, bids: tuple[int, ...]) -> FlowMobilityCacheEntry:
+        """Point a row to other bindings. Raises KeyError if there is no such row."""
+        return self._change(mn_id, fid, bids=bids)
+
+    def set_active(self, mn_id: str, fid: int, active: bool) -> FlowMobilityCacheEntry:
+        return self._change(mn_id, fid, active=active)
+
+    def _change(self, mn_id: str, fid: int, **changes: object) -> FlowMobilityCacheEntry:
+        rows = self._rows.get(mn_id, [])
+        for index, row in enumerate(rows):
+            if row.fid == fid:
+                rows[index] = replace(row, **changes)  # type: ignore[arg-type]
+                return rows[index]
+        raise KeyError((mn_id, fid))
+
+    def match(self, mn_id: str, packet: PacketFields) -> FlowMobilityCacheEntry | None:
+        """The first active row that a packet to the MN matches (RFC 6089 section 5.3.6)."""
+        for row in self._rows.get(mn_id, ()):
+            if row.active and row.selector.matches(packet):
+                return row
+        return None

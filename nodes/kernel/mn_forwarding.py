@@ -1,0 +1,85 @@
+"""The mobile node's forwarding state in the kernel: the flow table of the logical interface.
+
+The connection tracking mark of a flow is the access that it arrived over last, and packets of the
+flow leave through that access: RFC 7847 section 3.2, "the logical interface should interpret the
+event as an explicit flow mobility trigger from the network". With the static policy, marks come
+from the destination port instead, whatever the network does.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+from nodes.actions import Action, AssignAddress, PreferAccess, UseRouter
+from nodes.config import MnConfig
+from nodes.kernel.nftables import Transactions
+from nodes.kernel.routing import Routing
+
+TABLE = "ip6 flowmob"
+FIRST_ROUTING_TABLE = 1000
+FLOW_PRIORITY = 100
+PREFIX_PRIORITY = 110
+DEFAULT_ROUTE = IPv6Network("::/0")
+PREFIX_LENGTH = 64
+
+
+class MnForwarding:
+    def __init__(self, config: MnConfig) -> None:
+        self._config = config
+        self._routing = Routing()
+        self._nftables = Transactions()
+        self._marks = {name: mark for mark, name in enumerate(config.access_interfaces, start=1)}
+        self._nftables.run(self._rules())
+        for mark in self._marks.values():
+            self._routing.add_rule(FLOW_PRIORITY, FIRST_ROUTING_TABLE + mark, fwmark=mark)
+
+    def perform(self, action: Action) -> None:
+        """Carry out a forwarding action; others are not for this class."""
+        match action:
+            case AssignAddress(prefix):
+                self._routing.add_address(
+                    self._config.logical_interface, self.address(prefix), PREFIX_LENGTH
+                )
+            case UseRouter(interface, router, mtu):
+                self._routing.replace_route(
+                    DEFAULT_ROUTE,
+                    interface,
+                    gateway=router,
+                    table=FIRST_ROUTING_TABLE + self._marks[interface],
+                    mtu=mtu,
+                )
+                self._routing.set_mtu(self._config.logical_interface, mtu)
+            case PreferAccess(prefix, interface):
+                table = FIRST_ROUTING_TABLE + self._marks[interface]
+                self._routing.add_rule(PREFIX_PRIORITY, table, src=str(prefix))
+
+    def address(self, prefix: IPv6Network) -> IPv6Address:
+        return prefix[self._config.interface_id]
+
+    def close(self) -> None:
+        self._routing.close()
+
+    def _rules(self) -> str:
+        if self._config.uplink == "reflective":
+            arriving = "\n".join(
+                f'    iifname "{name}" ct mark set {mark}' for name, mark in self._marks.items()
+            )
+            leaving = "    ct mark != 0 meta mark set ct mark"
+        else:
+            arriving = ""
+            leaving = "\n".join(
+                f"    th dport {port} meta mark set {self._marks[interface]}"
+                for port, interface in self._config.static_policy.items()
+            )
+        return f"""
+table {TABLE} {{
+  chain arriving {{
+    type filter hook prerouting priority mangle; policy accept;
+{arriving}
+  }}
+  chain leaving {{
+    type route hook output priority mangle; policy accept;
+{leaving}
+  }}
+}}
+"""

@@ -1,0 +1,131 @@
+"""The sockets that mobility messages and neighbour discovery travel on."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from ipaddress import IPv6Address
+from typing import NamedTuple
+
+IPPROTO_MOBILITY = 135
+ALL_NODES = IPv6Address("ff02::1")
+ALL_ROUTERS = IPv6Address("ff02::2")
+MAX_DATAGRAM = 65_535
+_ANCILLARY_SPACE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
+_HOP_LIMIT_OF_ND = 255  # RFC 4861 section 6.1: anything less came through a router
+_ICMPV6_FILTER = 1
+RTMGRP_LINK = 1
+
+
+class Received(NamedTuple):
+    data: bytes
+    source: IPv6Address
+    destination: IPv6Address
+    interface: int
+
+
+class MobilitySocket:
+    """Raw IPv6 socket for the Mobility Header; the kernel fills in the checksum when sending."""
+
+    def __init__(self, address: IPv6Address) -> None:
+        self.address = address
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MOBILITY)
+        self._socket.bind((str(address), 0))
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> Received | None:
+        """The next message, or None if there is none now."""
+        try:
+            data, sender = self._socket.recvfrom(MAX_DATAGRAM)
+        except BlockingIOError:
+            return None
+        return Received(data, IPv6Address(sender[0].split("%")[0]), self.address, 0)
+
+    def send(self, data: bytes, destination: IPv6Address) -> None:
+        self._socket.sendto(data, (str(destination), 0))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class DiscoverySocket:
+    """Raw ICMPv6 socket that receives the given message types only (RFC 3542 section 3.2)."""
+
+    def __init__(self, types: tuple[int, ...]) -> None:
+        self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+        blocked = [0xFFFFFFFF] * 8
+        for kind in types:
+            blocked[kind // 32] &= ~(1 << (kind % 32))
+        self._socket.setsockopt(
+            socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, struct.pack("=8I", *blocked)
+        )
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
+        for option in (socket.IPV6_MULTICAST_HOPS, socket.IPV6_UNICAST_HOPS):
+            self._socket.setsockopt(socket.IPPROTO_IPV6, option, _HOP_LIMIT_OF_ND)
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> Received | None:
+        """The next message that came straight from the link, or None if there is none now."""
+        while True:
+            try:
+                data, ancillary, _, sender = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY_SPACE)
+            except BlockingIOError:
+                return None
+            hop_limit, destination, interface = 0, b"", 0
+            for level, kind, value in ancillary:
+                if level != socket.IPPROTO_IPV6:
+                    continue
+                if kind == socket.IPV6_PKTINFO:
+                    destination, interface = value[:16], struct.unpack("=I", value[16:20])[0]
+                elif kind == socket.IPV6_HOPLIMIT:
+                    hop_limit = struct.unpack("=i", value[:4])[0]
+            if hop_limit == _HOP_LIMIT_OF_ND and destination:
+                source = IPv6Address(sender[0].split("%")[0])
+                return Received(data, source, IPv6Address(destination), interface)
+
+    def send(
+        self, data: bytes, source: IPv6Address, destination: IPv6Address, interface: int
+    ) -> None:
+        """Send from the link-local address `source` over the interface with that index."""
+        information = source.packed + struct.pack("=I", interface)
+        self._socket.sendmsg(
+            [data],
+            [(socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, information)],
+            0,
+            (str(destination), 0, 0, interface),
+        )
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class LinkMonitor:
+    """Readable when some interface of this namespace changed. It tells that, not what: whoever
+    wakes up looks at the state, so that no event can be missed by reading too late."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+        self._socket.bind((0, RTMGRP_LINK))
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def drain(self) -> None:
+        while True:
+            try:
+                self._socket.recv(MAX_DATAGRAM)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: events were lost, which looking at the state makes good
+                continue
+
+    def close(self) -> None:
+        self._socket.close()

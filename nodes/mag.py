@@ -1,0 +1,349 @@
+"""The Mobile Access Gateway (RFC 5213 section 6) with flow mobility (RFC 7864), as a pure core.
+
+It learns of mobile nodes from link events alone, and who they are from its policy store.
+"""
+
+from __future__ import annotations
+
+import random
+from ipaddress import IPv6Address, IPv6Network
+
+from nodes.actions import (
+    Action,
+    Advertise,
+    CloseTunnel,
+    HostPrefix,
+    Instant,
+    Log,
+    OpenTunnel,
+    Send,
+    UnhostPrefix,
+)
+from nodes.binding_update_list import BindingUpdateListEntry, Registration
+from nodes.config import ANY_PREFIX, MagConfig
+from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.wire.messages import (
+    BindingError,
+    HandoffHint,
+    Heartbeat,
+    Message,
+    UpdateNotificationReason,
+    ProxyBindingAcknowledgement,
+    ProxyBindingStatus,
+    ProxyBindingUpdate,
+    UpdateNotification,
+    UpdateNotificationAcknowledgement,
+    UpdateNotificationStatus,
+)
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HandoffIndicator,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    RestartCounter,
+    Timestamp,
+)
+
+LIFETIME_UNIT_S = 4
+SEQUENCE_MODULUS = 0x10000
+# Registrations are renewed when this share of their lifetime has passed.
+REFRESH_SHARE = 0.8
+_ECHOED = (
+    MobileNodeIdentifier,
+    HandoffIndicator,
+    AccessTechnologyType,
+    MobileNodeLinkLayerIdentifier,
+)
+
+
+class MobileAccessGateway:
+    def __init__(self, config: MagConfig, rng: random.Random) -> None:
+        self.config = config
+        self.bindings: dict[str, BindingUpdateListEntry] = {}
+        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
+        self._last_timestamp = 0
+        self._tunnel_open = False
+        self._answered: dict[int, UpdateNotificationAcknowledgement] = {}
+        self._actions: list[Action] = []
+
+    def take_actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+    def timer(self) -> float | None:
+        """Monotonic time (s) at which `handle_timer` wants to be called."""
+        deadlines = [entry.deadline() for entry in self.bindings.values()]
+        return min((due for due in deadlines if due is not None), default=None)
+
+    def link_up(self, interface: str, now: Instant) -> None:
+        """A mobile node attached to `interface` (RFC 5213 section 6.9.1.1)."""
+        profile = self.config.access_interfaces.get(interface)
+        entry = self.bindings.get(interface)
+        if profile is None:
+            return
+        if entry is not None and entry.state is not Registration.DEREGISTERING:
+            return
+        if entry is None:
+            link_layer_id = parse_link_layer_id(profile.link_layer_id)
+            entry = BindingUpdateListEntry(interface, profile, link_local_address(link_layer_id))
+            self.bindings[interface] = entry
+        entry.state = Registration.REQUESTED
+        self._log("attached", entry)
+        self._request(entry, now, HandoffHint(profile.handoff_indicator))
+
+    def link_down(self, interface: str, now: Instant) -> None:
+        """The mobile node left `interface` (RFC 5213 section 6.9.1.4)."""
+        entry = self.bindings.get(interface)
+        if entry is None or entry.state is Registration.DEREGISTERING:
+            return
+        self._log("detached", entry)
+        registered = bool(entry.prefixes)
+        for prefix in entry.hosted:
+            self._actions.append(UnhostPrefix(interface, prefix))
+        entry.off_link_prefixes = ()
+        entry.refresh_at = entry.advertise_at = None
+        if not registered and entry.state is not Registration.REQUESTED:
+            self._forget(entry)
+            return
+        entry.state = Registration.DEREGISTERING
+        self._request(entry, now, HandoffHint.HANDOFF_STATE_UNKNOWN)
+
+    def router_solicited(self, interface: str, now: Instant) -> None:
+        """RFC 5213 section 6.9.2: advertise only once the registration is complete."""
+        entry = self.bindings.get(interface)
+        if entry is not None and entry.state is Registration.REGISTERED:
+            self._advertise(entry, now)
+
+    def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
+        """Process a message that arrived at this MAG's Proxy-CoA from `source`."""
+        if source != self.config.lma:
+            self._actions.append(Log("foreign-message", {"source": str(source)}))
+        elif isinstance(message, ProxyBindingAcknowledgement):
+            self._acknowledged(message, now)
+        elif isinstance(message, UpdateNotification):
+            self._notified(message, now)
+        elif isinstance(message, Heartbeat) and not message.response:
+            reply = Heartbeat(
+                sequence=message.sequence, response=True, options=(RestartCounter(0),)
+            )
+            self._actions.append(Send(reply, self.config.proxy_coa, source))
+        elif isinstance(message, BindingError):
+            self._actions.append(Log("binding-error", {"status": int(message.status)}))
+
+    def handle_timer(self, now: Instant) -> None:
+        for entry in list(self.bindings.values()):
+            if entry.retransmit_at is not None and entry.retransmit_at <= now.monotonic:
+                if entry.state is Registration.DEREGISTERING:
+                    # RFC 5213 section 6.9.1.4: after INITIAL_BINDACK_TIMEOUT, answer or not.
+                    self._forget(entry)
+                    continue
+                self._retransmit(entry, now)
+            if entry.refresh_at is not None and entry.refresh_at <= now.monotonic:
+                entry.refresh_at = None
+                self._request(entry, now, HandoffHint.HANDOFF_STATE_NOT_CHANGED)
+            if entry.advertise_at is not None and entry.advertise_at <= now.monotonic:
+                self._advertise(entry, now)
+
+    def _request(
+        self, entry: BindingUpdateListEntry, now: Instant, handoff: HandoffHint
+    ) -> None:
+        """Build and send a PBU (RFC 5213 section 6.9.1.5). Until the LMA has assigned prefixes it
+        asks for any; afterwards it lists all of the session (6.9.1.3, 6.9.1.4)."""
+        leaving = entry.state is Registration.DEREGISTERING
+        prefixes = [HomeNetworkPrefix.of(prefix) for prefix in entry.prefixes]
+        request = ProxyBindingUpdate(
+            sequence=self._allocate_sequence(),
+            acknowledge=True,
+            proxy_registration=True,
+            lifetime=0 if leaving else self.config.lifetime_s // LIFETIME_UNIT_S,
+            options=(
+                MobileNodeIdentifier.of(entry.profile.mn_id),
+                *(prefixes or [HomeNetworkPrefix.of(ANY_PREFIX)]),
+                HandoffIndicator(handoff),
+                AccessTechnologyType(entry.profile.access_technology),
+                self._timestamp(now),
+                MobileNodeLinkLayerIdentifier(parse_link_layer_id(entry.profile.link_layer_id)),
+            ),
+        )
+        entry.sent(request, now.monotonic, again=False)
+        self._actions.append(Send(request, self.config.proxy_coa, self.config.lma))
+
+    def _retransmit(self, entry: BindingUpdateListEntry, now: Instant) -> None:
+        """The same request with the latest timestamp (RFC 5213 section 6.9.4, step 4)."""
+        assert entry.request is not None
+        options = tuple(
+            self._timestamp(now) if isinstance(option, Timestamp) else option
+            for option in entry.request.options
+        )
+        request = ProxyBindingUpdate(
+            sequence=self._allocate_sequence(),
+            acknowledge=True,
+            proxy_registration=True,
+            lifetime=entry.request.lifetime,
+            options=options,
+        )
+        entry.sent(request, now.monotonic, again=True)
+        self._log("pbu-retransmitted", entry)
+        self._actions.append(Send(request, self.config.proxy_coa, self.config.lma))
+
+    def _allocate_sequence(self) -> int:
+        sequence = self._next_sequence
+        self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
+        return sequence
+
+    def _timestamp(self, now: Instant) -> Timestamp:
+        """Each timestamp is greater than the one before, even within 1/65536 s of it: the LMA
+        takes an equal one for no newer (RFC 5213 section 5.5)."""
+        value = max(Timestamp.of_unix_ns(now.unix_ns).value, self._last_timestamp + 1)
+        self._last_timestamp = value
+        return Timestamp(value)
+
+    def _acknowledged(self, message: ProxyBindingAcknowledgement, now: Instant) -> None:
+        """RFC 5213 section 6.9.1.2."""
+        entry = next(
+            (
+                entry
+                for entry in self.bindings.values()
+                if entry.request is not None and entry.request.sequence == message.sequence
+            ),
+            None,
+        )
+        if entry is None or entry.request is None:
+            self._actions.append(Log("pba-ignored", {"sequence": message.sequence}))
+            return
+        if any(message.option(kind) != entry.request.option(kind) for kind in _ECHOED):
+            # Step 6: ignore it, and don't ask again until someone looks into it.
+            entry.retransmit_at = None
+            self._log("pba-mismatch", entry)
+            return
+        if not message.accepted:
+            self._rejected(entry, message, now)
+            return
+        if entry.state is Registration.DEREGISTERING:
+            self._forget(entry)
+            return
+        entry.settled()
+        self._registered(entry, message, now)
+
+    def _registered(
+        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement, now: Instant
+    ) -> None:
+        options = message.all_options(HomeNetworkPrefix)
+        on_link = tuple(option.prefix for option in options if not option.off_link)
+        off_link = tuple(option.prefix for option in options if option.off_link)
+        if not self._tunnel_open:
+            self._tunnel_open = True
+            self._actions.append(OpenTunnel(self.config.lma))
+        entry.state = Registration.REGISTERED
+        self._host(entry, on_link, off_link)
+        entry.refresh_at = (
+            now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
+        )
+        self._log("registered", entry, prefixes=[str(prefix) for prefix in on_link])
+        self._advertise(entry, now)
+
+    def _rejected(
+        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement, now: Instant
+    ) -> None:
+        """RFC 5213 section 6.9.1.2, steps 7 to 11: no service; try again only where it says so."""
+        status = int(message.status)
+        self._log("registration-rejected", entry, status=status)
+        if status == ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
+            return  # The retransmission, with a newer timestamp, is the retry of step 8.
+        entry.settled()
+        entry.refresh_at = entry.advertise_at = None
+        self._host(entry, (), ())
+        entry.state = Registration.REJECTED
+
+    def _host(
+        self,
+        entry: BindingUpdateListEntry,
+        on_link: tuple[IPv6Network, ...],
+        off_link: tuple[IPv6Network, ...],
+    ) -> None:
+        """Make the set of routed prefixes be `on_link` and `off_link` and no others."""
+        before, after = entry.hosted, on_link + off_link
+        for prefix in after:
+            if prefix not in before:
+                self._actions.append(
+                    HostPrefix(entry.interface, prefix, self.config.lma, entry.mn_link_local)
+                )
+        for prefix in before:
+            if prefix not in after:
+                self._actions.append(UnhostPrefix(entry.interface, prefix))
+        entry.prefixes, entry.off_link_prefixes = on_link, off_link
+
+    def _forget(self, entry: BindingUpdateListEntry) -> None:
+        del self.bindings[entry.interface]
+        self._log("deregistered", entry)
+        if not self.bindings and self._tunnel_open:
+            self._tunnel_open = False
+            self._actions.append(CloseTunnel(self.config.lma))
+
+    def _advertise(self, entry: BindingUpdateListEntry, now: Instant) -> None:
+        """Only on-link prefixes: those with the L bit MUST NOT be advertised (RFC 7864 3.2.2)."""
+        entry.advertise_at = now.monotonic + self.config.max_rtr_adv_interval_s
+        self._actions.append(
+            Advertise(entry.interface, entry.prefixes, self.config.router_lifetime_s)
+        )
+
+    def _notified(self, message: UpdateNotification, now: Instant) -> None:
+        """Process a UPN (RFC 7077 section 6.2); reason FLOW-MOBILITY is an FMI."""
+        known = self._answered.get(message.sequence)
+        if known is not None:
+            # A duplicate is never treated as new, and always answered if it asks for it.
+            self._actions.append(Log("fmi-duplicate", {"sequence": message.sequence}))
+            self._answer(message, known)
+            return
+        if message.reason != UpdateNotificationReason.FLOW_MOBILITY:
+            status, prefixes = UpdateNotificationStatus.REASON_UNSPECIFIED, ()
+        else:
+            status, prefixes = self._flow_mobility(message)
+        identifier = message.option(MobileNodeIdentifier)
+        reply = UpdateNotificationAcknowledgement(
+            sequence=message.sequence,
+            status=status,
+            options=(*(() if identifier is None else (identifier,)), *prefixes),
+        )
+        self._answered[message.sequence] = reply
+        while len(self._answered) > SEQUENCE_MODULUS // 4:
+            del self._answered[next(iter(self._answered))]
+        self._answer(message, reply)
+
+    def _flow_mobility(
+        self, message: UpdateNotification
+    ) -> tuple[UpdateNotificationStatus, tuple[HomeNetworkPrefix, ...]]:
+        """RFC 7864 sections 4.2 and 4.3. The off-link prefixes are the whole set: those that are
+        absent are removed. On-link prefixes come from the LMA with PBAs only."""
+        identifier = message.option(MobileNodeIdentifier)
+        prefixes = tuple(message.all_options(HomeNetworkPrefix))
+        if identifier is None or not prefixes:
+            return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
+        entry = next(
+            (
+                entry
+                for entry in self.bindings.values()
+                if entry.profile.mn_id == identifier.nai
+                and entry.state is Registration.REGISTERED
+            ),
+            None,
+        )
+        if entry is None:
+            return UpdateNotificationStatus.MN_NOT_ATTACHED, ()
+        off_link = tuple(option.prefix for option in prefixes if option.off_link)
+        self._host(
+            entry, entry.prefixes, tuple(p for p in off_link if p not in entry.prefixes)
+        )
+        self._log("flow-mobility", entry, prefixes=[str(prefix) for prefix in off_link])
+        return UpdateNotificationStatus.SUCCESS, prefixes
+
+    def _answer(
+        self, message: UpdateNotification, reply: UpdateNotificationAcknowledgement
+    ) -> None:
+        if message.acknowledge:
+            self._actions.append(Send(reply, self.config.proxy_coa, self.config.lma))
+
+    def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
+        fields = {"interface": entry.interface, "mn": entry.profile.mn_id, **details}
+        self._actions.append(Log(event, fields))

@@ -1,0 +1,97 @@
+"""The mobile node: a logical interface over its accesses (RFC 7847), as a pure core.
+
+It takes no part in mobility signalling. It solicits routers when an access comes up, gives the
+logical interface an address of every prefix that is advertised on any access, and remembers which
+access to use for what. Flows follow the network in the kernel: see `kernel.mn_forwarding`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+
+from nodes.actions import Action, AssignAddress, Instant, Log, PreferAccess, Solicit, UseRouter
+from nodes.config import MnConfig
+from nodes.neighbour_discovery import RouterAdvertisement
+
+RTR_SOLICITATION_INTERVAL_S = 4.0  # RFC 4861 section 10
+MAX_RTR_SOLICITATIONS = 3
+MINIMUM_MTU = 1280  # RFC 8200 section 5
+
+
+@dataclass(slots=True)
+class Solicitation:
+    remaining: int
+    next_at: float
+
+
+class MobileNode:
+    def __init__(self, config: MnConfig) -> None:
+        self.config = config
+        self.prefixes: dict[IPv6Network, str] = {}
+        self._soliciting: dict[str, Solicitation] = {}
+        self._routers: dict[str, tuple[IPv6Address, int]] = {}
+        self._actions: list[Action] = []
+
+    def take_actions(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+    def timer(self) -> float | None:
+        return min((entry.next_at for entry in self._soliciting.values()), default=None)
+
+    def link_up(self, interface: str, now: Instant) -> None:
+        """An access came up: solicit at once. The random delay of RFC 4861 section 6.3.7 keeps
+        hosts of a shared link apart; this link has one host."""
+        if interface not in self.config.access_interfaces:
+            return
+        self._actions.append(Log("access-up", {"interface": interface}))
+        self._soliciting[interface] = Solicitation(MAX_RTR_SOLICITATIONS, now.monotonic)
+        self.handle_timer(now)
+
+    def link_down(self, interface: str, now: Instant) -> None:
+        """Addresses stay on the logical interface: a session survives its access."""
+        if interface in self.config.access_interfaces:
+            self._soliciting.pop(interface, None)
+            self._routers.pop(interface, None)
+            self._actions.append(Log("access-down", {"interface": interface}))
+
+    def handle_timer(self, now: Instant) -> None:
+        for interface, entry in list(self._soliciting.items()):
+            if entry.next_at > now.monotonic:
+                continue
+            if entry.remaining == 0:
+                del self._soliciting[interface]
+                continue
+            entry.remaining -= 1
+            entry.next_at = now.monotonic + RTR_SOLICITATION_INTERVAL_S
+            self._actions.append(Solicit(interface))
+
+    def router_advertised(
+        self,
+        interface: str,
+        router: IPv6Address,
+        advertisement: RouterAdvertisement,
+        now: Instant,
+    ) -> None:
+        """RFC 4861 section 6.3.4 and RFC 4862 section 5.5.3, for the logical interface."""
+        if interface not in self.config.access_interfaces or advertisement.router_lifetime_s == 0:
+            return
+        self._soliciting.pop(interface, None)
+        mtu = max(advertisement.mtu or 0, MINIMUM_MTU)
+        if self._routers.get(interface) != (router, mtu):
+            self._routers[interface] = (router, mtu)
+            self._actions.append(UseRouter(interface, router, mtu))
+            self._actions.append(
+                Log("router", {"interface": interface, "address": str(router), "mtu": mtu})
+            )
+        for information in advertisement.prefixes:
+            prefix = information.prefix
+            if not information.autonomous or prefix.prefixlen != 64 or prefix in self.prefixes:
+                continue
+            self.prefixes[prefix] = interface
+            self._actions.append(AssignAddress(prefix))
+            self._actions.append(PreferAccess(prefix, interface))
+            self._actions.append(
+                Log("address", {"interface": interface, "prefix": str(prefix)})
+            )

@@ -1,0 +1,112 @@
+"""What the operations of the control socket do to the LMA's core."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from typing import Any
+
+from nodes.control import (
+    AddFlow,
+    ControlRequest,
+    ListBindings,
+    ListFlows,
+    MoveFlow,
+    RemoveFlow,
+)
+from nodes.daemon import now
+from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
+from nodes.kernel.selector_rules import match_expression
+from nodes.lma import LocalMobilityAnchor
+from nodes.strict import to_builtins
+from nodes.wire.traffic_selector import IPv6TrafficSelector
+
+
+def operate(core: LocalMobilityAnchor, request: ControlRequest, token: int) -> None:
+    """Carry out a request of the control socket; every one is answered with a Reply."""
+    match request:
+        case ListBindings():
+            core.answer(token, list_bindings(core))
+        case ListFlows():
+            core.answer(token, list_flows(core))
+        case AddFlow():
+            _add_flow(core, request, token)
+        case RemoveFlow():
+            core.remove_flow(request.mn, request.fid, token)
+        case MoveFlow():
+            bid = core.resolve(request.mn, request.to)
+            if bid is None:
+                core.answer(token, error=_no_binding(request.mn, request.to))
+            else:
+                core.move_flow(request.mn, request.fid, bid, token, now())
+
+
+def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
+    bid = core.resolve(request.mn, request.to)
+    if bid is None:
+        return core.answer(token, error=_no_binding(request.mn, request.to))
+    try:
+        selector = _selector(request.selector)
+        match_expression(selector)
+        entry = FlowMobilityCacheEntry(
+            request.priority, request.fid, selector, (bid,), FlowAction(request.action)
+        )
+    except ValueError as error:
+        return core.answer(token, error=str(error))
+    return core.add_flow(request.mn, entry, token)
+
+
+def _selector(fields: dict[str, Any]) -> IPv6TrafficSelector:
+    """Addresses come as text, everything else as numbers. Raises ValueError, naming the field."""
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in IPv6TrafficSelector.__dataclass_fields__:
+            raise ValueError(f"selector.{name}: not a field of a traffic selector")
+        try:
+            values[name] = IPv6Address(value) if name.endswith("_address") else int(value)
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"selector.{name} is {value!r}: {error}") from None
+    return IPv6TrafficSelector(**values)
+
+
+def _no_binding(mn_id: str, to: int | str) -> str:
+    return f"to is {to!r}; {mn_id} has no binding with it"
+
+
+def list_bindings(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
+    return [
+        {
+            "mn": entry.mn_id,
+            "bid": entry.bid,
+            "priority": entry.bid_priority,
+            "access": core.flows.access_name(entry.bid),
+            "technology": entry.access_technology,
+            "prefixes": [str(prefix) for prefix in entry.prefixes],
+            "flow_mobility_prefixes": [str(p) for p in entry.flow_mobility_prefixes],
+            "proxy_coa": str(entry.proxy_coa),
+            "state": "registered" if entry.registered else "deregistered",
+        }
+        for entry in core.bindings
+    ]
+
+
+def list_flows(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
+    flows = []
+    for mn_id, row in core.flows.cache.all_rows():
+        fields = {
+            name: value
+            for name in row.selector.__dataclass_fields__
+            if (value := getattr(row.selector, name)) is not None
+        }
+        flows.append(
+            {
+                "mn": mn_id,
+                "fid": row.fid,
+                "priority": row.priority,
+                "selector": to_builtins(fields),
+                "bids": list(row.bids),
+                "access": [core.flows.access_name(bid) for bid in row.bids],
+                "action": str(row.action),
+                "active": row.active,
+            }
+        )
+    return flows

@@ -1,0 +1,75 @@
+"""Which home network prefixes a new session gets (RFC 5213 section 5.3.2, RFC 7864 section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv6Network
+
+from nodes.binding_cache import BindingCache, CreateSession
+from nodes.config import LmaConfig
+
+HOME_NETWORK_PREFIX_LENGTH = 64
+
+
+class PoolExhausted(Exception):
+    """No prefix is left: RFC 5213 section 5.3.2, status 130."""
+
+
+class PrefixNotAllowed(Exception):
+    """The request names a prefix that this MN may not use: RFC 5213 section 5.3.2, status 155."""
+
+
+class PrefixAllocation:
+    """Prefixes come from the mobile node's own list first, then from the pool; those in use by any
+    session are never given to another mobile node."""
+
+    def __init__(self, config: LmaConfig, bindings: BindingCache) -> None:
+        self._config = config
+        self._bindings = bindings
+
+    def assign(
+        self, mn_id: str, requested: tuple[IPv6Network, ...], lookup: CreateSession
+    ) -> tuple[IPv6Network, ...]:
+        """The prefixes of a new session. Raises PoolExhausted or PrefixNotAllowed."""
+        if lookup.share is not None:
+            return lookup.share.prefixes
+        if requested:
+            for prefix in requested:
+                if not self._may_use(mn_id, prefix):
+                    raise PrefixNotAllowed(prefix)
+            return requested
+        existing = self._bindings.of(mn_id)
+        model = self._config.mobile_nodes[mn_id].prefix_model
+        if existing and model == "shared":
+            return existing[0].prefixes
+        if existing and model == "hybrid":
+            return (*existing[0].prefixes, self._fresh(mn_id))
+        return (self._fresh(mn_id),)
+
+    def _may_use(self, mn_id: str, prefix: IPv6Network) -> bool:
+        own = self._config.mobile_nodes[mn_id].prefixes
+        if prefix in own:
+            return True
+        reserved = any(
+            prefix in policy.prefixes for policy in self._config.mobile_nodes.values()
+        )
+        return (
+            prefix.prefixlen == HOME_NETWORK_PREFIX_LENGTH
+            and prefix.subnet_of(self._config.prefix_pool)
+            and not reserved
+        )
+
+    def _fresh(self, mn_id: str) -> IPv6Network:
+        for prefix in self._candidates(mn_id):
+            if not self._bindings.holding(prefix):
+                return prefix
+        raise PoolExhausted(self._config.prefix_pool)
+
+    def _candidates(self, mn_id: str) -> Iterator[IPv6Network]:
+        yield from self._config.mobile_nodes[mn_id].prefixes
+        reserved = {
+            prefix for policy in self._config.mobile_nodes.values() for prefix in policy.prefixes
+        }
+        for prefix in self._config.prefix_pool.subnets(new_prefix=HOME_NETWORK_PREFIX_LENGTH):
+            if prefix not in reserved:
+                yield prefix

@@ -1,0 +1,73 @@
+"""Constructing the Proxy Binding Acknowledgement (RFC 5213 section 5.3.6)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Network
+
+from nodes.actions import Instant
+from nodes.config import ANY_PREFIX, FIXED_MAG_LINK_LOCAL_ADDRESS
+from nodes.wire.messages import (
+    ProxyBindingAcknowledgement,
+    ProxyBindingStatus,
+    ProxyBindingUpdate,
+)
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HandoffIndicator,
+    HomeNetworkPrefix,
+    LinkLocalAddress,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    Option,
+    Timestamp,
+)
+
+_FIRST_REJECTION = 128
+_OWN_TIME = (
+    ProxyBindingStatus.TIMESTAMP_MISMATCH,
+    ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED,
+)
+
+
+def acknowledge(
+    request: ProxyBindingUpdate,
+    status: ProxyBindingStatus,
+    now: Instant,
+    *,
+    lifetime: int = 0,
+    prefixes: tuple[IPv6Network, ...] = (),
+    off_link_prefixes: tuple[IPv6Network, ...] = (),
+) -> ProxyBindingAcknowledgement:
+    """The answer to `request`. `lifetime` is in units of 4 s; a rejection echoes the request's
+    prefixes, an acceptance has `prefixes` and, with the L bit, `off_link_prefixes`."""
+    options: list[Option] = [
+        request.option(MobileNodeIdentifier) or MobileNodeIdentifier.of("")
+    ]
+    if status >= _FIRST_REJECTION:
+        echoed = request.all_options(HomeNetworkPrefix)
+        options.extend(echoed or (HomeNetworkPrefix.of(ANY_PREFIX),))
+    else:
+        options.extend(HomeNetworkPrefix.of(prefix) for prefix in prefixes)
+        options.extend(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in off_link_prefixes)
+    options.append(request.option(HandoffIndicator) or HandoffIndicator(0))
+    options.append(request.option(AccessTechnologyType) or AccessTechnologyType(0))
+    timestamp = request.option(Timestamp)
+    if timestamp is not None:
+        # RFC 5213 section 5.5, steps 7 to 9.
+        options.append(Timestamp.of_unix_ns(now.unix_ns) if status in _OWN_TIME else timestamp)
+    link_layer = request.option(MobileNodeLinkLayerIdentifier)
+    if link_layer is not None:
+        options.append(link_layer)
+    link_local = request.option(LinkLocalAddress)
+    if link_local is not None:
+        generate = status < _FIRST_REJECTION and link_local.address.is_unspecified
+        options.append(
+            LinkLocalAddress(FIXED_MAG_LINK_LOCAL_ADDRESS) if generate else link_local
+        )
+    return ProxyBindingAcknowledgement(
+        status=status,
+        proxy_registration=True,
+        sequence=request.sequence,
+        lifetime=lifetime,
+        options=tuple(options),
+    )

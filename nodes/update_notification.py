@@ -1,0 +1,106 @@
+"""Sending Update Notifications reliably (RFC 7077 section 6), for Flow Mobility Initiate.
+
+Knows nothing about what a notification is for: whoever asks for one names what waits for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address
+
+from nodes.actions import Instant, Log, Send
+from nodes.wire.messages import UpdateNotification, UpdateNotificationAcknowledgement
+
+SEQUENCE_MODULUS = 0x10000
+
+
+@dataclass(slots=True)
+class Outstanding:
+    """A notification that waits for its acknowledgement until `deadline` (monotonic s)."""
+
+    message: UpdateNotification
+    peer: IPv6Address
+    deadline: float
+    retransmissions_left: int
+    subject: object
+
+
+class UpdateNotifier:
+    """`delay_s`: MIN_DELAY_BETWEEN_UPDATE_NOTIFICATION_REPLAY, `retransmissions`:
+    MAX_UPDATE_NOTIFICATION_RETRANSMIT_COUNT."""
+
+    def __init__(
+        self, source: IPv6Address, delay_s: float, retransmissions: int, rng: random.Random
+    ) -> None:
+        self._source = source
+        self._delay_s = delay_s
+        self._retransmissions = retransmissions
+        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)  # RFC 7077 section 4.1: random
+        self._outstanding: dict[int, Outstanding] = {}
+
+    def send(
+        self, message: UpdateNotification, peer: IPv6Address, subject: object, now: Instant
+    ) -> tuple[int, Send]:
+        """Give `message` the next sequence number and send it to `peer`."""
+        sequence = self._allocate()
+        message = replace(message, sequence=sequence)
+        self._outstanding[sequence] = Outstanding(
+            message, peer, now.monotonic + self._delay_s, self._retransmissions, subject
+        )
+        return sequence, Send(message, self._source, peer)
+
+    def _allocate(self) -> int:
+        """RFC 7077 section 6.1: no two outstanding messages have the same sequence number."""
+        while self._next_sequence in self._outstanding:
+            self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
+        sequence = self._next_sequence
+        self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
+        return sequence
+
+    def acknowledge(
+        self, message: UpdateNotificationAcknowledgement, peer: IPv6Address
+    ) -> Outstanding | None:
+        """The notification that `message` from `peer` answers.
+
+        None if there is none: such a message MUST be discarded (RFC 7077 section 6.1).
+        """
+        outstanding = self._outstanding.get(message.sequence)
+        if outstanding is None or outstanding.peer != peer:
+            return None
+        return self._outstanding.pop(message.sequence)
+
+    def outstanding(self) -> Iterable[Outstanding]:
+        return self._outstanding.values()
+
+    def withdraw(self, peer: IPv6Address) -> list[Outstanding]:
+        """Give up everything that waits for `peer`."""
+        given_up = [entry for entry in self._outstanding.values() if entry.peer == peer]
+        for entry in given_up:
+            del self._outstanding[entry.message.sequence]
+        return given_up
+
+    def deadline(self) -> float | None:
+        return min((entry.deadline for entry in self._outstanding.values()), default=None)
+
+    def handle_timer(self, now: Instant) -> tuple[list[Send | Log], list[Outstanding]]:
+        """What to send again, and the notifications whose last chance has passed.
+
+        A retransmission has the D flag set and the same sequence number and contents
+        (RFC 7077 sections 4.1 and 6.1).
+        """
+        actions: list[Send | Log] = []
+        expired: list[Outstanding] = []
+        for sequence, entry in list(self._outstanding.items()):
+            if entry.deadline > now.monotonic:
+                continue
+            if entry.retransmissions_left == 0:
+                expired.append(self._outstanding.pop(sequence))
+                continue
+            entry.retransmissions_left -= 1
+            entry.deadline = now.monotonic + self._delay_s
+            entry.message = replace(entry.message, retransmit=True)
+            actions.append(Log("fmi-retransmitted", {"sequence": sequence}))
+            actions.append(Send(entry.message, self._source, entry.peer))
+        return actions, expired
