@@ -1,0 +1,154 @@
+"""The command `flowmob`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from experiments.engines.base import EngineUnavailable
+from experiments.engines.kernel_config import KernelError
+from nodes.strict import InputError
+
+ENGINES = ("virtual", "realtime", "host")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from experiments.runner import run_experiment
+
+    return run_experiment(
+        options.experiment, engine=options.engine, seeds=options.seeds, jobs=options.jobs
+    )
+
+
+def _smoke(options: argparse.Namespace) -> int:
+    from experiments.runner import run_experiment
+
+    return run_experiment("smoke", engine=options.engine, seeds=1, jobs=1)
+
+
+def _figures(options: argparse.Namespace) -> int:
+    from experiments.runner import redraw
+
+    return redraw(options.experiment)
+
+
+def _paper(options: argparse.Namespace) -> int:
+    from experiments.experiment import available
+    from experiments.runner import run_experiment
+
+    statuses = [
+        run_experiment(name, engine="virtual", seeds=None, jobs=options.jobs)
+        for name in available()
+        if name != "smoke"
+    ]
+    return max(statuses, default=0)
+
+
+def _doctor(_: argparse.Namespace) -> int:
+    from experiments.doctor import main as doctor
+
+    return doctor()
+
+
+def _shell(options: argparse.Namespace) -> int:
+    from experiments.interactive import open_shell
+
+    return open_shell(options.topology, options.engine, options.prefix_model)
+
+
+def _decode(options: argparse.Namespace) -> int:
+    from nodes.wire.tool import main_decode
+
+    return main_decode(options.rest)
+
+
+def _encode(options: argparse.Namespace) -> int:
+    from nodes.wire.tool import main_encode
+
+    return main_encode(options.rest)
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}; expected a whole number of at least 1")
+    return value
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="flowmob", description="A reproducible testbed for PMIPv6 flow mobility (RFC 7864)."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run an experiment, draw its figures, print its table")
+    run.add_argument("experiment")
+    run.add_argument("--seeds", type=_count, help="runs per point (default: what the file says)")
+    run.set_defaults(function=_run)
+    smoke = commands.add_parser("smoke", help="one short run and one figure, in under a minute")
+    smoke.set_defaults(function=_smoke)
+    for command in (run, smoke):
+        command.add_argument("--engine", choices=ENGINES, default="virtual")
+    paper = commands.add_parser("paper", help="every experiment with its full number of seeds")
+    paper.set_defaults(function=_paper)
+    for command in (run, paper):
+        command.add_argument(
+            "--jobs", type=_count, default=os.cpu_count() or 1, help="runs side by side"
+        )
+
+    figures = commands.add_parser("figures", help="draw an experiment's figures from its results")
+    figures.add_argument("experiment")
+    figures.set_defaults(function=_figures)
+
+    doctor = commands.add_parser("doctor", help="what this machine has and lacks, and the remedy")
+    doctor.set_defaults(function=_doctor)
+
+    shell = commands.add_parser("shell", help="a topology with Mininet's prompt, in real time")
+    shell.add_argument("topology", nargs="?", default="reference")
+    shell.add_argument("--engine", choices=("realtime", "host"), default="realtime")
+    shell.add_argument(
+        "--prefix-model", choices=("shared", "unique", "hybrid"), default="unique"
+    )
+    shell.set_defaults(function=_shell)
+
+    for name, function, text in (
+        ("decode", _decode, "Mobility Header messages (hex or capture) to JSON"),
+        ("encode", _encode, "JSON to Mobility Header messages in hex"),
+    ):
+        codec = commands.add_parser(name, help=text, add_help=False)
+        codec.add_argument("rest", nargs=argparse.REMAINDER)
+        codec.set_defaults(function=function)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of the command; its return value is the exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] in (["decode"], ["encode"]):
+        options = argparse.Namespace(
+            rest=given[1:], function=_decode if given[0] == "decode" else _encode
+        )
+    else:
+        options = _parser().parse_args(given)
+    try:
+        status: int = options.function(options)
+    except (InputError, EngineUnavailable, KernelError) as error:
+        print(f"flowmob: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("flowmob: interrupted; finished runs are kept", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"flowmob: {where}{error.strerror or error}", file=sys.stderr)
+        return 1
+    return status
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

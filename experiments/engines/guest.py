@@ -1,0 +1,94 @@
+"""The engines `virtual` and `realtime`: a User-Mode Linux guest per run.
+
+The guest boots from this machine's file system, read-only, as an ordinary process of an ordinary
+user; only the run's folder is writable. With time travel its clock skips whatever time nobody
+computes in.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import tempfile
+from pathlib import Path
+
+from experiments.engines.base import CONSOLE, OUTCOME, EngineUnavailable, Outcome, last_lines
+from experiments.engines.kernel_cache import Kernel
+from experiments.engines.process import LimitExceeded, run_process
+
+INIT = Path(__file__).with_name("guest-init.sh")
+MEMORY_MIB = 112
+# 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
+VIRTUAL_EPOCH_NS = 1_767_225_600_000_000_000
+
+
+class GuestEngine:
+    def __init__(self, kernel: Kernel, *, virtual: bool) -> None:
+        self.name = "virtual" if virtual else "realtime"
+        self._kernel = kernel
+        self._virtual = virtual
+        self.versions = {"kernel": kernel.version, "kernel_sha256": kernel.sha256}
+
+    def run(self, folder: Path, limit_s: float) -> Outcome:
+        console = folder / CONSOLE
+        with tempfile.TemporaryDirectory(prefix="flowmob-") as name:
+            command = self.command(Path(name), folder, "experiments.inside")
+            try:
+                _, wall_s = run_process(
+                    [*command, "con=null", "con0=null,fd:1"],
+                    console,
+                    limit_s,
+                    {"HOME": name, "TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"},
+                )
+            except LimitExceeded:
+                reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
+                return Outcome(reason, limit_s)
+        return outcome(folder, wall_s)
+
+    def command(self, work: Path, folder: Path, module: str, *, tty: str = "") -> list[str]:
+        """The guest's command line, but for its consoles. `work` is a folder of this boot's own."""
+        (work / "init").symlink_to(INIT)
+        (work / "run").symlink_to(folder.resolve())
+        environment = {
+            "FLOWMOB_PYTHON": sys.executable,
+            "FLOWMOB_MODULE": module,
+            "FLOWMOB_TTY": tty,
+        }
+        (work / "environment").write_text(
+            "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+        )
+        if any(character.isspace() or character in "\",'" for character in str(work)):
+            raise EngineUnavailable(
+                f"TMPDIR: {work.parent} has a character that a kernel command line can't carry; "
+                "set TMPDIR to a folder without blanks, commas and quotes"
+            )
+        clock = (
+            ["time-travel=inf-cpu", f"time-travel-start={VIRTUAL_EPOCH_NS}"]
+            if self._virtual
+            else []
+        )
+        return [
+            str(self._kernel.path),
+            *clock,
+            *(["seccomp=on"] if self._kernel.supports_seccomp else []),
+            f"mem={MEMORY_MIB}M",
+            "root=/dev/root",
+            "rootfstype=hostfs",
+            "rootflags=/",
+            "ro",
+            f"init={work}/init",
+            f"uml_dir={work}",
+            "norandmaps",
+            "quiet",
+            "ssl=null",
+        ]
+
+
+def outcome(folder: Path, wall_s: float) -> Outcome:
+    """What the run itself left as its outcome; its absence is a failure too."""
+    try:
+        failure = json.loads((folder / OUTCOME).read_bytes())["failure"]
+    except (OSError, ValueError, KeyError):
+        failure = f"ended without an outcome; console:\n{last_lines(folder / CONSOLE)}"
+    return Outcome(failure, wall_s)

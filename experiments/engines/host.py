@@ -1,0 +1,63 @@
+"""The engine `host`: this machine's own kernel, as root, in real time.
+
+The whole run lives in namespaces of its own for network, processes and mounts. When its first
+process ends, however that comes about, the kernel removes everything in them, and nothing outside
+was ever touched: that is the clean-up.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from experiments.engines.base import CONSOLE, EngineUnavailable, Outcome, last_lines
+from experiments.engines.features import NEEDED, missing_features
+from experiments.engines.guest import outcome
+from experiments.engines.process import LimitExceeded, run_process
+
+OWN_NAMESPACES = (
+    "unshare",
+    "--net",
+    "--mount",
+    "--pid",
+    "--ipc",
+    "--uts",
+    "--fork",
+    "--kill-child=SIGKILL",
+    "--mount-proc",
+    "--",
+)
+
+
+class HostEngine:
+    name = "host"
+
+    def __init__(self) -> None:
+        """Raises EngineUnavailable, before anything was created, if this kernel lacks a feature."""
+        if os.geteuid() != 0:
+            raise EngineUnavailable(
+                "engine host: needs root (you are not); the engine virtual needs none"
+            )
+        missing = missing_features(NEEDED)
+        if missing:
+            lines = [f"engine host: kernel {platform.release()} lacks what the topology needs:"]
+            lines += [f"  {item.name}: {item.why}. {item.remedy}" for item in missing]
+            lines.append("Use ENGINE=virtual (the default), which brings a kernel of its own.")
+            raise EngineUnavailable("\n".join(lines))
+        self.versions = {"kernel": platform.release()}
+
+    def run(self, folder: Path, limit_s: float) -> Outcome:
+        console = folder / CONSOLE
+        try:
+            _, wall_s = run_process(
+                [*OWN_NAMESPACES, sys.executable, "-s", "-m", "experiments.inside", str(folder)],
+                console,
+                limit_s,
+                {**os.environ, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
+            )
+        except LimitExceeded:
+            reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
+            return Outcome(reason, limit_s)
+        return outcome(folder, wall_s)

@@ -1,0 +1,132 @@
+"""From an experiment file to its runs: points, their parameters, and the instants of decisions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.job import Job
+from experiments.spec import Experiment, RunSpec
+from nodes.strict import InputError, convert, load_toml, read_toml
+
+EXPERIMENTS = Path(__file__).parent
+TOPOLOGIES = EXPERIMENTS.parent / "topologies"
+
+# Conjugate of the golden ratio: its multiples modulo 1 cover an interval evenly, however many of
+# them are taken, so the seeds 1 to n sample the packet interval without gaps for every n.
+GOLDEN = (math.sqrt(5) - 1) / 2
+# Decisions fall on whole multiples of this, off the whole ms on which packets leave by 50 us, so
+# that no event of a run sits on the edge of the 10 us resolution of recorded times.
+DECISION_GRID_MS = 0.1
+DECISION_SHIFT_MS = 0.05
+
+
+class Point(NamedTuple):
+    """One combination of levels, with the seeds to run it with."""
+
+    name: str
+    levels: dict[str, str]
+    values: dict[str, float | str | None]
+    spec: RunSpec
+    seeds: int
+
+
+def available() -> list[str]:
+    return sorted(path.stem for path in EXPERIMENTS.glob("*.toml"))
+
+
+def load(name: str) -> Experiment:
+    """The experiment `name`. Raises InputError, also for one that doesn't exist."""
+    path = EXPERIMENTS / f"{name}.toml"
+    if not path.is_file():
+        raise InputError("experiment", "EXP", name, f"expected one of {', '.join(available())}")
+    return load_toml(path, Experiment)
+
+
+def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[Point]:
+    """Every point of every part. `seeds` replaces the file's number, except where a part has a
+    smaller one of its own. Raises InputError for parameters that don't make a run."""
+    topology = read_toml(TOPOLOGIES / f"{experiment.topology}.toml")
+    source = f"{name}.toml"
+    found: list[Point] = []
+    for part_name, part in experiment.parts.items():
+        wanted = experiment.seeds if seeds is None else seeds
+        wanted = wanted if part.seeds is None else min(wanted, part.seeds)
+        for levels in itertools.product(*(factor.levels for factor in part.factors)):
+            document: dict[str, Any] = merge({"topology": topology}, experiment.base, part.base)
+            for level in levels:
+                document = merge(document, level.set)
+            labels = {
+                factor.name: level.label
+                for factor, level in zip(part.factors, levels, strict=True)
+            }
+            where = f"{source} ({', '.join(labels.values()) or part_name})"
+            found.append(
+                Point(
+                    "-".join(labels.values()) or part_name,
+                    labels,
+                    {
+                        factor.name: level.value
+                        for factor, level in zip(part.factors, levels, strict=True)
+                    },
+                    convert(document, RunSpec, where),
+                    wanted,
+                )
+            )
+    _check_names(found, source)
+    return found
+
+
+def _check_names(found: list[Point], source: str) -> None:
+    names = [point.name for point in found]
+    for point_name in names:
+        if names.count(point_name) > 1:
+            raise InputError(
+                source, "levels", point_name, "names two points; expected labels that differ"
+            )
+        if not all(character.isalnum() or character in "-_." for character in point_name):
+            raise InputError(
+                source, "levels", point_name, "expected letters, digits, '-', '_' and '.'"
+            )
+
+
+def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Later tables override earlier ones, key by key in nested tables; a list replaces a list."""
+    result: dict[str, Any] = {}
+    for table in tables:
+        for key, value in table.items():
+            before = result.get(key)
+            if isinstance(value, Mapping) and isinstance(before, Mapping):
+                result[key] = merge(before, value)
+            else:
+                result[key] = value
+    return result
+
+
+def decisions(spec: RunSpec, seed: int) -> tuple[float, ...]:
+    """The instant of each move of `spec` in the run with `seed`, in s of the run."""
+    share = math.fmod(seed * GOLDEN, 1.0)
+    steps = math.floor(share * spec.decision_spread_ms / DECISION_GRID_MS)
+    offset_ms = steps * DECISION_GRID_MS + DECISION_SHIFT_MS
+    return tuple(round(move.at_s + offset_ms / 1000, 6) for move in spec.moves)
+
+
+def jobs(name: str, found: list[Point], engine: str) -> Iterator[Job]:
+    """One job a run, seeds 1 to n of a point after one another."""
+    for point in found:
+        for seed in range(1, point.seeds + 1):
+            yield Job(
+                experiment=name,
+                point=point.name,
+                levels=point.levels,
+                values=point.values,
+                seed=seed,
+                engine=engine,
+                spec=point.spec,
+                decisions_s=decisions(point.spec, seed),
+            )
+
+

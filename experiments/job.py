@@ -1,0 +1,40 @@
+"""The job of one run: what the runner hands to an engine, and the analysis reads again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from experiments.spec import RunSpec
+
+
+class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`levels` and `values` say where the point lies on each factor. `decisions_s` are the instants
+    of the moves, in s of the run. `start_ns` is second 0 of the run on CLOCK_REALTIME; the run
+    itself fills it in."""
+
+    experiment: str
+    point: str
+    levels: dict[str, str]
+    values: dict[str, float | str | None]
+    seed: int
+    engine: str
+    spec: RunSpec
+    decisions_s: tuple[float, ...]
+    start_ns: int = 0
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Whole or not at all, also if this process or the machine stops in between."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

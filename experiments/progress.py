@@ -1,0 +1,55 @@
+"""Progress of an experiment: done, failed, remaining time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TextIO
+
+LINE_EVERY_S = 15.0
+
+
+class Progress:
+    """One line that is rewritten on a terminal; elsewhere a line every 15 s."""
+
+    def __init__(self, name: str, total: int, stream: TextIO = sys.stdout) -> None:
+        self._name = name
+        self._total = total
+        self._stream = stream
+        self._done = 0
+        self._failed = 0
+        self._started = time.monotonic()
+        self._last_line = self._started
+        self._width = 0
+
+    def start(self, text: str) -> None:
+        print(f"{self._name}: {text}", file=self._stream, flush=True)
+
+    def advance(self, run: str, failure: str | None) -> None:
+        """One more run has ended."""
+        self._done += 1
+        if failure is not None:
+            self._failed += 1
+            self._write(f"{self._name}: {run} failed: {failure.splitlines()[0]}", end="\n")
+        elapsed = time.monotonic() - self._started
+        remaining = elapsed / self._done * (self._total - self._done)
+        text = (
+            f"{self._name}: {self._done} of {self._total} runs"
+            + (f", {self._failed} failed" if self._failed else "")
+            + f", {elapsed:.0f} s so far, about {remaining:.0f} s to go"
+        )
+        if self._stream.isatty():
+            self._write(text, end="")
+        elif time.monotonic() - self._last_line >= LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._write(text, end="\n")
+
+    def finish(self) -> None:
+        if self._total:
+            elapsed = time.monotonic() - self._started
+            self._write(f"{self._name}: {self._total} runs in {elapsed:.0f} s", end="\n")
+
+    def _write(self, text: str, end: str) -> None:
+        start = "\r" if self._stream.isatty() else ""
+        print(f"{start}{text.ljust(self._width)}", end=end, file=self._stream, flush=True)
+        self._width = 0 if end else len(text)

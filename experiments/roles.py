@@ -1,0 +1,116 @@
+"""From a run's description to the configuration of each node in it."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.spec import RunSpec
+from nodes.config import (
+    Access,
+    AccessProfile,
+    LmaConfig,
+    MagConfig,
+    MnConfig,
+    MobileNodePolicy,
+)
+from nodes.wire.messages import AccessTechnology, HandoffHint
+from topologies.model import Role
+from topologies.plan import LOGICAL_INTERFACE, mac
+
+MN_ID = "mn1@flowmob.example"
+# The interface identifier of the logical interface: its address in every prefix ends with it.
+INTERFACE_ID = 0x1
+HOME_PREFIX_POOL = IPv6Network("2001:db8:100::/48")
+TECHNOLOGIES = {
+    "wlan": Access(AccessTechnology.IEEE_802_11, 10),
+    "cell": Access(AccessTechnology.EUTRAN, 20),
+}
+
+
+class Roles(NamedTuple):
+    lma: LmaConfig
+    mags: dict[str, MagConfig]
+    mn: MnConfig
+
+
+def address_of(spec: RunSpec, node: str) -> IPv6Address:
+    address = spec.topology.nodes[node].address
+    if address is None:
+        raise ValueError(f"nodes.{node}.address: missing; a {spec.topology.nodes[node].role} has one")
+    return address
+
+
+def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> Roles:
+    """`events`: the folder in which each daemon writes its own file."""
+    topology, protocol = spec.topology, spec.protocol
+    lma = topology.node_with_role(Role.LMA)
+    mags = [name for name, node in topology.nodes.items() if node.role is Role.MAG]
+    lma_config = LmaConfig(
+        events=events / f"{lma}.jsonl",
+        seed=seed,
+        address=address_of(spec, lma),
+        control_socket=control_socket,
+        prefix_pool=HOME_PREFIX_POOL,
+        mobile_nodes={
+            MN_ID: MobileNodePolicy(
+                prefix_model=protocol.prefix_model,
+                prefix_delivery=protocol.prefix_delivery,
+                switch=protocol.switch,
+            )
+        },
+        accesses={name: TECHNOLOGIES[name] for name in topology.accesses},
+        authorized_mags=tuple(address_of(spec, mag) for mag in mags),
+        min_delay_between_update_notification_replay_ms=round(
+            protocol.notification_retransmit_delay_s * 1000
+        ),
+        max_update_notification_retransmit_count=protocol.notification_retransmit_count,
+    )
+    # A MAG without layer-2 signalling knows by policy alone that an MN shares its prefixes.
+    handoff = (
+        HandoffHint.NEW_INTERFACE_SHARING_PREFIXES
+        if protocol.prefix_model == "shared"
+        else HandoffHint.NEW_INTERFACE
+    )
+    mag_configs = {
+        mag: MagConfig(
+            events=events / f"{mag}.jsonl",
+            seed=seed,
+            proxy_coa=address_of(spec, mag),
+            lma=lma_config.address,
+            access_interfaces={
+                link.interface(mag): AccessProfile(
+                    mn_id=MN_ID,
+                    access_technology=TECHNOLOGIES[access].technology,
+                    link_layer_id=mac(topology, _link_name(spec, access), link.ends[1]),
+                    handoff_indicator=int(handoff),
+                )
+                for access, link in topology.accesses.items()
+                if link.ends[0] == mag
+            },
+        )
+        for mag in mags
+    }
+    mn = topology.node_with_role(Role.MN)
+    mn_config = MnConfig(
+        events=events / f"{mn}.jsonl",
+        seed=seed,
+        logical_interface=LOGICAL_INTERFACE,
+        access_interfaces=tuple(link.interface(mn) for link in topology.accesses.values()),
+        interface_id=INTERFACE_ID,
+        uplink=protocol.uplink,
+        static_policy=(
+            {
+                str(flow.port): topology.access_link(flow.start).interface(mn)
+                for flow in spec.flows.values()
+            }
+            if protocol.uplink == "static"
+            else {}
+        ),
+    )
+    return Roles(lma_config, mag_configs, mn_config)
+
+
+def _link_name(spec: RunSpec, access: str) -> str:
+    return next(name for name, link in spec.topology.links.items() if link.access == access)

@@ -1,0 +1,263 @@
+"""Runs an experiment: what is not there yet, side by side, and then its tables and figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from experiments.engines.base import Engine, EngineUnavailable
+from experiments.experiment import Point, jobs, load, points
+from experiments.job import Job, write_atomically
+from experiments.progress import Progress
+from experiments.provenance import FORMAT, ROOT, describe_run, run_key
+from experiments.spec import Experiment
+from nodes.strict import InputError, to_json
+
+RESULTS = ROOT / "results"
+UNFINISHED = ".unfinished"
+FAILED = "failed"
+# A run that takes longer than this many times its emulated time, and a minute, hangs.
+LIMIT_FACTOR = 4.0
+LIMIT_BASE_S = 60.0
+
+
+def make_engine(name: str) -> Engine:
+    """Raises EngineUnavailable or KernelError if the engine can't run here."""
+    if name == "host":
+        from experiments.engines.host import HostEngine
+
+        return HostEngine()
+    if name in ("virtual", "realtime"):
+        from experiments.engines.guest import GuestEngine
+        from experiments.engines.kernel_cache import find_kernel
+
+        return GuestEngine(find_kernel(), virtual=name == "virtual")
+    raise EngineUnavailable(f"engine {name!r}: expected one of virtual, realtime, host")
+
+
+def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> int:
+    """Run experiment `name` and report. Returns 1 if a run failed, else 0.
+
+    Raises InputError for bad input and OSError if results can't be written.
+    """
+    experiment = load(name)
+    found = points(name, experiment, seeds)
+    _check_figures(name, experiment)
+    chosen = make_engine(engine)
+    folder = RESULTS / name
+    _prepare(folder)
+    outcomes = _Runs(folder, chosen, name, found).carry_out(jobs)
+    failures = {run: reason for run, reason in outcomes.items() if reason is not None}
+    _conclude(folder, name, found, engine, outcomes)
+    _report(folder, experiment, failures)
+    return 1 if failures else 0
+
+
+def redraw(name: str) -> int:
+    """Draw an experiment's figures from its results. Raises InputError if there are none."""
+    experiment = load(name)
+    folder = RESULTS / name
+    check_format(folder, name)
+    _draw(folder, experiment)
+    return 0
+
+
+def check_format(folder: Path, name: str) -> None:
+    """Raises InputError unless `folder` has results that this version wrote."""
+    source = str(folder / "results.json")
+    try:
+        written = json.loads((folder / "results.json").read_bytes())["format"]
+    except FileNotFoundError:
+        raise InputError(
+            str(folder), "results", name, f"has no results yet; `make run EXP={name}` makes them"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError):
+        written = "unreadable"
+    if written != FORMAT:
+        raise InputError(
+            source,
+            "format",
+            written,
+            f"expected {FORMAT}, the format of this version; `make run EXP={name}` runs it anew",
+        )
+
+
+class _Runs:
+    """The runs of one experiment, each in a folder that appears when it is complete."""
+
+    def __init__(self, folder: Path, engine: Engine, name: str, found: list[Point]) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._jobs = list(jobs(name, found, engine.name))
+        self._name = name
+
+    def carry_out(self, workers: int) -> dict[str, str | None]:
+        """Name of each run with the reason why it failed, or None."""
+        outcomes: dict[str, str | None] = {}
+        missing: list[tuple[Job, str]] = []
+        for job in self._jobs:
+            key = run_key(job, self._engine.versions)
+            if _key_of(self._folder / "runs" / _run_name(job)) == key:
+                outcomes[_run_name(job)] = None
+            else:
+                missing.append((job, key))
+        emulated = sum(job.spec.duration_s for job, _ in missing)
+        progress = Progress(self._name, len(missing))
+        progress.start(
+            f"{len(self._jobs)} runs, {len(outcomes)} of them there already; "
+            f"engine {self._engine.name}, {workers} at a time, "
+            f"{emulated:.0f} s of emulated time to go"
+        )
+        with ProcessPoolExecutor(max_workers=workers) as pool:
+            futures: dict[Future[str | None], Job] = {
+                pool.submit(_execute, self._folder, job, key, self._engine): job
+                for job, key in missing
+            }
+            try:
+                for future in as_completed(futures):
+                    run = _run_name(futures[future])
+                    outcomes[run] = future.result()
+                    progress.advance(run, outcomes[run])
+            except BrokenProcessPool:
+                raise OSError("a worker process was killed; finished runs are kept") from None
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+        progress.finish()
+        return outcomes
+
+
+def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
+    """One run, in a worker process: carry it out, analyse it, put it in its place."""
+    # Late, because workers need it and a call that finds everything done does not.
+    from experiments.measure import analyse_run
+
+    run = _run_name(job)
+    work = folder / UNFINISHED / f"{run}.{os.getpid()}"
+    work.mkdir(parents=True)
+    try:
+        write_atomically(work / "job.json", to_json(job))
+        limit_s = LIMIT_BASE_S + LIMIT_FACTOR * job.spec.duration_s
+        outcome = engine.run(work, limit_s)
+        failure = outcome.failure or _analyse(analyse_run, work)
+        if failure is not None:
+            _replace(work, folder / FAILED / run)
+            return failure
+        (work / "outcome.json").unlink()
+        meta = describe_run(work, job, key, engine.versions, outcome.wall_s)
+        write_atomically(work / "meta.json", json.dumps(meta, indent=1).encode() + b"\n")
+        _replace(work, folder / "runs" / run)
+        shutil.rmtree(folder / FAILED / run, ignore_errors=True)
+        return None
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _analyse(analyse_run: Callable[[Path], list[dict[str, Any]]], work: Path) -> str | None:
+    try:
+        analyse_run(work)
+    except ValueError as error:
+        return f"analysis: {error}"
+    return None
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Move a folder to where an older one may be; at no instant is there half a folder."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        outdated = source.with_name(f"{source.name}.outdated")
+        target.rename(outdated)
+        source.rename(target)
+        shutil.rmtree(outdated)
+    else:
+        source.rename(target)
+
+
+def _run_name(job: Job) -> str:
+    return f"{job.point}-s{job.seed}"
+
+
+def _key_of(run: Path) -> str | None:
+    try:
+        key: str = json.loads((run / "meta.json").read_bytes())["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return key
+
+
+def _prepare(folder: Path) -> None:
+    """The experiment's folder, without what runs of processes that are gone left unfinished."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in (folder / UNFINISHED).glob("*"):
+        owner = leftover.name.removesuffix(".outdated").rpartition(".")[2]
+        if not (owner.isdigit() and Path("/proc", owner).exists()):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _conclude(
+    folder: Path, name: str, found: list[Point], engine: str, outcomes: dict[str, str | None]
+) -> None:
+    """runs.csv, summary.csv and table.tex from the runs, failed ones with their reason."""
+    from experiments.measure import missing_rows, write_runs
+    from experiments.summary import write_summary
+
+    rows: list[dict[str, Any]] = []
+    for job in jobs(name, found, engine):
+        run = _run_name(job)
+        reason = outcomes[run]
+        if reason is None:
+            rows.extend(json.loads((folder / "runs" / run / "moves.json").read_bytes()))
+        else:
+            rows.extend(missing_rows(job, reason.splitlines()[0]))
+    write_runs(rows, folder / "runs.csv")
+    write_summary(folder)
+    write_atomically(
+        folder / "results.json",
+        json.dumps({"format": FORMAT, "experiment": name, "engine": engine}).encode() + b"\n",
+    )
+
+
+def _check_figures(name: str, experiment: Experiment) -> None:
+    if experiment.figures:
+        from experiments.figures import check_names
+
+        check_names(experiment.figures, f"{name}.toml")
+
+
+def _draw(folder: Path, experiment: Experiment) -> list[Path]:
+    from experiments.figures import draw_figures
+
+    drawn = draw_figures(folder, experiment.figures)
+    for path in drawn:
+        print(f"  {_shown(path)}")
+    return drawn
+
+
+def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> None:
+    from experiments.summary import terminal_summary
+
+    print()
+    print(terminal_summary(folder))
+    print(f"\nResults: {_shown(folder)}/ (runs.csv, summary.csv, table.tex, runs/)\nFigures:")
+    _draw(folder, experiment)
+    if failures:
+        print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)
+        for run, reason in failures.items():
+            print(f"  {run}: {reason}", file=sys.stderr)
+        print(f"What they left is in {_shown(folder / FAILED)}/.", file=sys.stderr)
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+

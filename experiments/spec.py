@@ -1,0 +1,165 @@
+"""What an experiment is, as data: its question, what one run does, and what varies between runs.
+
+An experiment is one TOML file. `base` describes a run; each factor has levels that override parts
+of it; a *point* is one combination of levels, and a *run* is a point with a seed.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from topologies.model import NonNegative, Positive, Topology
+
+PrefixModel = Literal["shared", "unique", "hybrid"]
+SwitchPolicy = Literal["on-ack", "on-send"]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
+
+
+class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How LMA, MAGs and MN are configured.
+
+    `prefix_delivery`: `on-move` signals a prefix to the target MAG when a flow moves (FMI);
+    `at-attach` puts it in place when an interface attaches (PBA with the L bit, RFC 7864 3.3).
+    `uplink`: `reflective` follows the network (RFC 7847), `static` obeys the MN's own policy.
+    """
+
+    prefix_model: PrefixModel = "shared"
+    switch: SwitchPolicy = "on-ack"
+    prefix_delivery: Literal["on-move", "at-attach"] = "on-move"
+    uplink: Literal["reflective", "static"] = "reflective"
+    notification_retransmit_delay_s: Annotated[float, msgspec.Meta(ge=0.5, le=5)] = 1.0
+    notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+
+
+class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The MN's interface on `access` comes up at `at_s` seconds of the run."""
+
+    access: str
+    at_s: NonNegative
+
+
+class UdpFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="udp",
+):
+    """A constant-rate flow in both directions between CN and MN.
+
+    `anchor` is the access whose prefix the MN's address comes from (in the shared model both
+    accesses have the same prefix); `start` is the access that carries the flow at first.
+    """
+
+    anchor: str
+    start: str
+    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
+    interval_ms: Positive = 20.0
+    payload_bytes: PayloadBytes = 172
+    from_s: NonNegative = 5.0
+    until_s: Positive = 29.0
+
+
+class TcpDownload(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    kw_only=True,
+    tag_field="kind",
+    tag="tcp",
+):
+    """A bulk download from CN to MN; `congestion` is the sender's congestion control."""
+
+    anchor: str
+    start: str
+    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
+    congestion: Literal["cubic", "bbr", "reno"] = "cubic"
+    from_s: NonNegative = 5.0
+    until_s: Positive = 29.0
+
+
+Flow = UdpFlow | TcpDownload
+
+
+class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Flow `flow` is ordered to access `to` at `at_s` plus an offset that the seed chooses."""
+
+    flow: str
+    to: str
+    at_s: NonNegative
+
+
+class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that one run does, complete: what the guest gets as `job.json`.
+
+    `decision_spread_ms`: decisions are placed within this much after `Move.at_s`, by the seed.
+    """
+
+    topology: Topology
+    protocol: Protocol = Protocol()
+    duration_s: Positive = 30.0
+    decision_spread_ms: NonNegative = 20.0
+    attachments: tuple[Attachment, ...] = (Attachment("wlan", 1.0), Attachment("cell", 2.0))
+    flows: dict[str, Flow]
+    moves: tuple[Move, ...] = ()
+
+    def __post_init__(self) -> None:
+        accesses = self.topology.accesses
+        known = ", ".join(accesses)
+        for name, flow in self.flows.items():
+            for key, value in (("anchor", flow.anchor), ("start", flow.start)):
+                if value not in accesses:
+                    raise ValueError(f"flows.{name}.{key}: {value!r}; expected one of {known}")
+            if flow.until_s <= flow.from_s:
+                raise ValueError(
+                    f"flows.{name}.until_s: {flow.until_s}; expected more than from_s = {flow.from_s}"
+                )
+        for number, move in enumerate(self.moves):
+            if move.flow not in self.flows:
+                raise ValueError(
+                    f"moves[{number}].flow: {move.flow!r}; expected one of {', '.join(self.flows)}"
+                )
+            if move.to not in accesses:
+                raise ValueError(f"moves[{number}].to: {move.to!r}; expected one of {known}")
+        for number, attachment in enumerate(self.attachments):
+            if attachment.access not in accesses:
+                raise ValueError(
+                    f"attachments[{number}].access: {attachment.access!r}; expected one of {known}"
+                )
+
+
+class Level(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One level of a factor. `label` names it in points and figures, `set` overrides the base."""
+
+    label: str
+    set: dict[str, Any]
+    value: float | str | None = None
+
+
+class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    levels: list[Level]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A set of points of an experiment: the cross product of its factors over its base."""
+
+    base: dict[str, Any] = {}
+    factors: list[Factor] = []
+    seeds: Count | None = None
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One experiment file. `figures` names functions of `experiments.figures`."""
+
+    question: str
+    why_these_runs: str
+    topology: str = "reference"
+    seeds: Count = 10
+    base: dict[str, Any] = {}
+    parts: dict[str, Part]
+    figures: list[str] = []
