@@ -31,7 +31,7 @@ IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_LINKINFO = 1, 3, 18
 IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS = 28, 40
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
-IFA_ADDRESS, IFA_LOCAL = 1, 2
+IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY = 1, 4, 5
 RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
 NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
@@ -190,7 +190,11 @@ def set_link(name: str, up: bool) -> Request:
 
 
 def add_address(index: int, address: IPv6Address, prefix_length: int) -> Request:
-    body = struct.pack("=BBBBI", socket.AF_INET6, prefix_length, 0, RT_SCOPE_UNIVERSE, index)
+    """Usable at once: without the flag it would stay tentative until the kernel has noticed, at a
+    time of its own, that the interface has a carrier."""
+    body = struct.pack(
+        "=BBBBI", socket.AF_INET6, prefix_length, IFA_F_NODAD, RT_SCOPE_UNIVERSE, index
+    )
     body += attribute(IFA_LOCAL, address.packed) + attribute(IFA_ADDRESS, address.packed)
     flags = NLM_F_CREATE | NLM_F_EXCL
     return Request(RTM_NEWADDR, flags, body, f"add address {address}/{prefix_length}")

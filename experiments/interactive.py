@@ -1,0 +1,78 @@
+"""`flowmob shell`: the testbed with a prompt, on an engine that runs in real time."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import msgspec
+
+from experiments.engines.guest import GuestEngine
+from experiments.engines.host import OWN_NAMESPACES
+from experiments.experiment import TOPOLOGIES, jobs, load, points
+from experiments.job import Job, write_atomically
+from experiments.runner import make_engine
+from nodes.strict import InputError, load_toml, to_json
+from topologies.model import Topology
+
+# Whose flows the prompt begins with.
+EXPERIMENT = "smoke"
+
+
+def open_shell(topology: str, engine: str, prefix_model: str) -> int:
+    """Run the prompt on `topology`; returns its exit status.
+
+    Raises InputError for an unknown topology, EngineUnavailable or KernelError.
+    """
+    job = _job(topology, engine, prefix_model)
+    chosen = make_engine(engine)
+    print(f"flowmob: starting {topology} on the {engine} engine, a few seconds", flush=True)
+    with tempfile.TemporaryDirectory(prefix="flowmob-") as name, _terminal_restored():
+        folder = Path(name) / "run"
+        folder.mkdir()
+        write_atomically(folder / "job.json", to_json(job))
+        if engine == "host":
+            command = [*OWN_NAMESPACES, sys.executable, "-s", "-m", "experiments.prompt"]
+            return subprocess.run([*command, str(folder)], check=False).returncode
+        boot = Path(name) / "boot"
+        boot.mkdir()
+        guest = cast(GuestEngine, chosen)
+        command = guest.command(boot, folder, "experiments.prompt", tty="/dev/tty0")
+        environment = {**os.environ, "HOME": name}
+        return subprocess.run(
+            [*command, "con=null", "con0=fd:0,fd:1"], env=environment, check=False
+        ).returncode
+
+
+def _job(topology: str, engine: str, prefix_model: str) -> Job:
+    path = TOPOLOGIES / f"{topology}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in TOPOLOGIES.glob("*.toml")))
+        raise InputError("topology", "TOPOLOGY", topology, f"expected one of {known}")
+    job = next(jobs(EXPERIMENT, points(EXPERIMENT, load(EXPERIMENT), 1), engine))
+    spec = msgspec.structs.replace(
+        job.spec,
+        topology=load_toml(path, Topology),
+        protocol=msgspec.structs.replace(job.spec.protocol, prefix_model=prefix_model),
+    )
+    return msgspec.structs.replace(job, spec=spec)
+
+
+@contextlib.contextmanager
+def _terminal_restored() -> Iterator[None]:
+    """A guest puts the terminal into raw mode and doesn't put it back when it is killed."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

@@ -1,0 +1,366 @@
+"""What a run is reduced to: one row per move, computed from packets, events and control messages.
+
+Windows. Packets are counted (sent, lost, ...) when they were sent between 1 s before the decision
+and 1 s before the next move of the same flow, or the flow's end. The interruption is the longest
+gap that ends between the decision and 1 s after the first arrival over the new access.
+Downlink unless a name says uplink. All times have a resolution of 10 us, so an excess may be off
+by that much and no more.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pandas as pd
+
+from experiments import floor
+from experiments.event_log import Event, events_csv, read_events
+from experiments.frames import (
+    TICKS_PER_S,
+    UPDATE_NOTIFICATION,
+    UPDATE_NOTIFICATION_ACK,
+    ControlMessage,
+    read_control,
+)
+from experiments.moves import MoveRecord, follow, moves_entry, plan
+from experiments.packets import csv_gz, extract
+from experiments.spec import RunSpec, UdpFlow
+from experiments.traces import NEVER, Trace, Way, count
+from nodes.strict import MISSING, InputError, from_json, to_json
+
+BEFORE_TICKS = TICKS_PER_S
+AROUND_TICKS = TICKS_PER_S
+TICKS_PER_MS = TICKS_PER_S / 1000
+OK = "ok"
+
+COLUMNS = [
+    "experiment",
+    "point",
+    "run",
+    "seed",
+    "engine",
+    "prefix_model",
+    "switch_policy",
+    "traffic",
+    "flow",
+    "move",
+    "source",
+    "target",
+    "direction",
+    "lma_mag_delay_ms",
+    "status",
+    "decision_s",
+    "move_latency_ms",
+    "floor_ms",
+    "excess_ms",
+    "switch_latency_ms",
+    "interruption_ms",
+    "sent",
+    "received",
+    "lost",
+    "duplicated",
+    "reordered",
+    "uplink_latency_ms",
+    "uplink_floor_ms",
+    "uplink_excess_ms",
+    "uplink_sent",
+    "uplink_received",
+    "uplink_lost",
+    "uplink_duplicated",
+    "uplink_reordered",
+    "signalling_messages",
+    "signalling_bytes",
+    "stay_moved",
+]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """`job.json`: what a guest was asked to do. `start_ns` is second 0 of the run, ns since the
+    epoch; `decisions_s` are the planned instants of the spec's moves, in seconds of the run."""
+
+    spec: RunSpec
+    experiment: str
+    point: str
+    levels: dict[str, str] = {}
+    values: dict[str, float | str | None] = {}
+    seed: int
+    engine: str
+    start_ns: int
+    decisions_s: tuple[float, ...]
+
+
+def run_name(point: str, seed: int) -> str:
+    """Name of a run, which is that of its folder too."""
+    return f"{point}-s{seed}"
+
+
+def read_job(run_dir: Path) -> Job:
+    """What the run in this folder was asked to do. Raises InputError."""
+    path = run_dir / "job.json"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(str(path), "(file)", MISSING, f"can't be read: {error.strerror}") from None
+    job = from_json(data, Job, str(path))
+    if len(job.decisions_s) != len(job.spec.moves):
+        raise InputError(
+            str(path),
+            "decisions_s",
+            list(job.decisions_s),
+            f"expected {len(job.spec.moves)} values",
+        )
+    return job
+
+
+def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, Any]]:
+    """Reduce a run's captures and events to tidy files and to rows of `runs.csv`, one per move.
+
+    Writes packets.csv.gz, events.csv and moves.json into `run_dir`, then removes captures.pcapng
+    and events/ unless told to keep them. Raises InputError for a bad job or event log,
+    PcapngError for a bad capture, OSError; then the raw files stay.
+    """
+    job = read_job(run_dir)
+    captures, control = run_dir / "captures.pcapng", run_dir / "control.pcapng"
+    packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures))
+    events = read_events(run_dir / "events", job.start_ns)
+    messages = read_control(control.read_bytes(), job.start_ns, str(control))
+    rows, records = measure(job, packets, events, messages)
+    write_whole(run_dir / "packets.csv.gz", csv_gz(packets))
+    write_whole(run_dir / "events.csv", events_csv(events))
+    write_whole(
+        run_dir / "moves.json",
+        to_json([moves_entry(*pair) for pair in zip(records, rows, strict=True)]) + b"\n",
+    )
+    if not keep_captures:
+        captures.unlink()
+        shutil.rmtree(run_dir / "events")
+    return rows
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    temporary = path.with_name(path.name + ".part")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_runs(rows: Iterable[dict[str, Any]], path: Path) -> None:
+    """`runs.csv`: known columns in fixed order, then factors by name; None is an empty field."""
+    rows = list(rows)
+    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(path, text.getvalue().encode())
+
+
+def missing_rows(job: Job, reason: str) -> list[dict[str, Any]]:
+    """Rows of a run that gave no data, so that tables and figures can say that it is missing."""
+    return [_head(job, record, reason) for record in plan(job.spec, job.decisions_s)]
+
+
+def measure(
+    job: Job, packets: pd.DataFrame, events: Sequence[Event], messages: Sequence[ControlMessage]
+) -> tuple[list[dict[str, Any]], list[MoveRecord]]:
+    """Rows and records of a run's moves, in the order of the spec."""
+    records = plan(job.spec, job.decisions_s)
+    follow(records, job.spec, events)
+    traces = {name: Trace(packets, name) for name in job.spec.flows}
+    moved = {record.move.flow for record in records}
+    strayed = [
+        traces[name].strayed(flow.start)
+        for name, flow in job.spec.flows.items()
+        if name not in moved
+    ]
+    rows = []
+    for record in records:
+        row = _row(job, record, records, traces[record.move.flow], messages)
+        row["stay_moved"] = sum(strayed) if strayed else None
+        rows.append(row)
+    return rows, records
+
+
+def _window(job: Job, record: MoveRecord, records: Sequence[MoveRecord]) -> tuple[int, int]:
+    """The instants of sending, in ticks, between which packets are counted for a move."""
+    decision = record.planned if record.decision is None else record.decision
+    end = math.ceil(job.spec.flows[record.move.flow].until_s * TICKS_PER_S) + 1
+    later = [
+        other.planned if other.decision is None else other.decision
+        for other in records
+        if other.move.flow == record.move.flow and other.planned > record.planned
+    ]
+    if later:
+        end = max(min(later) - BEFORE_TICKS, decision)
+    return decision - BEFORE_TICKS, end
+
+
+def _ms(duration: int | None) -> float | None:
+    return None if duration is None else round(duration / TICKS_PER_MS, 2)
+
+
+def _difference(value: float | None, base: float | None) -> float | None:
+    return None if value is None or base is None else round(value - base, 2)
+
+
+def _resolved(milliseconds: float) -> float | None:
+    """A floor at the resolution of what it is compared with."""
+    return None if math.isnan(milliseconds) else round(milliseconds, 2)
+
+
+def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
+    spec, move = job.spec, record.move
+    topology = spec.topology
+    before = floor.access_delay_ms(topology, record.source)
+    after = floor.access_delay_ms(topology, move.to)
+    direction = "fast-to-slow" if after > before else "slow-to-fast" if after < before else "equal"
+    row: dict[str, Any] = dict.fromkeys(COLUMNS)
+    row |= {
+        "experiment": job.experiment,
+        "point": job.point,
+        "run": run_name(job.point, job.seed),
+        "seed": job.seed,
+        "engine": job.engine,
+        "prefix_model": spec.protocol.prefix_model,
+        "switch_policy": spec.protocol.switch,
+        "traffic": "udp" if isinstance(spec.flows[move.flow], UdpFlow) else "tcp",
+        "flow": move.flow,
+        "move": record.number,
+        "source": record.source,
+        "target": move.to,
+        "direction": direction,
+        "lma_mag_delay_ms": floor.lma_mag_delay_ms(topology, move.to),
+        "status": status,
+    }
+    for factor, label in job.levels.items():
+        if factor not in row:
+            value = job.values.get(factor)
+            row[factor] = label if value is None else value
+    return row
+
+
+def _row(
+    job: Job,
+    record: MoveRecord,
+    records: Sequence[MoveRecord],
+    trace: Trace,
+    messages: Sequence[ControlMessage],
+) -> dict[str, Any]:
+    spec, to = job.spec, record.move.to
+    flow = spec.flows[record.move.flow]
+    start, end = _window(job, record, records)
+    tcp = not isinstance(flow, UdpFlow)
+    down = count(trace.down.between(start, end), tcp)
+    up = {f"uplink_{key}": value for key, value in count(trace.up.between(start, end), tcp).items()}
+    if record.decision is None:
+        return _head(job, record, "no decision") | down | up
+    decision = record.decision
+    signalling = [
+        message
+        for message in messages
+        if message.sequence in record.sequences
+        and message.type in (UPDATE_NOTIFICATION, UPDATE_NOTIFICATION_ACK)
+        and message.tick >= decision
+    ]
+    over_new = (trace.down.access == to) & (trace.down.received >= decision)
+    over_new &= trace.down.received != NEVER
+    # A packet that the LMA had sent that way before the decision is none of the move's doing.
+    over_new &= trace.down.lma >= decision
+    if over_new.any():
+        record.first_packet = int(trace.down.received[over_new].min())
+    through_new = (trace.up.lma_access == to) & (trace.up.lma >= decision)
+    through_new &= trace.up.lma != NEVER
+    latency = None if record.first_packet is None else _ms(record.first_packet - decision)
+    uplink = int(trace.up.lma[through_new].min()) - decision if through_new.any() else None
+    lowest, uplink_lowest = _floors(job, record, trace, signalling)
+    row = _head(job, record, _status(record)) | down | up
+    row |= {
+        "decision_s": round(decision / TICKS_PER_S, 5),
+        "move_latency_ms": latency,
+        "floor_ms": lowest,
+        "excess_ms": _difference(latency, lowest),
+        "switch_latency_ms": None if record.switched is None else _ms(record.switched - decision),
+        "interruption_ms": _interruption(
+            record, trace, flow.interval_ms if isinstance(flow, UdpFlow) else 0.0
+        ),
+        "uplink_latency_ms": _ms(uplink),
+        "uplink_floor_ms": uplink_lowest,
+        "uplink_excess_ms": _difference(_ms(uplink), uplink_lowest),
+        "signalling_messages": len(signalling),
+        "signalling_bytes": sum(message.bytes for message in signalling),
+    }
+    return row
+
+
+def _status(record: MoveRecord) -> str:
+    if record.failed is not None:
+        return f"move failed: {record.failed}"
+    if record.switched is None:
+        return "not switched"
+    return OK if record.first_packet is not None else "no packet over the new access"
+
+
+def _floors(
+    job: Job, record: MoveRecord, trace: Trace, signalling: Sequence[ControlMessage]
+) -> tuple[float | None, float | None]:
+    """Floors of move latency and uplink latency, in ms, with the lengths that really occurred."""
+    spec, to = job.spec, record.move.to
+    flow = spec.flows[record.move.flow]
+    decision_s = (record.decision or 0) / TICKS_PER_S
+    sizes = {message.type: message.bytes for message in signalling}
+    held = floor.signalling_ms(
+        spec,
+        flow,
+        to,
+        sizes.get(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
+        sizes.get(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
+    )
+    down_bytes = _usual_size(trace.down)
+    lowest = floor.move_floor_ms(
+        spec,
+        flow,
+        to,
+        decision_s,
+        sent_s=trace.down.sent_s(),
+        payload_bytes=down_bytes,
+        signalling=held,
+    )
+    uplink = floor.uplink_floor_ms(
+        spec,
+        flow,
+        to,
+        decision_s,
+        downlink_floor_ms=lowest,
+        sent_s=trace.up.sent_s(),
+        payload_bytes=_usual_size(trace.up),
+    )
+    return _resolved(lowest), _resolved(uplink)
+
+
+def _usual_size(way: Way) -> int:
+    return int(np.median(way.bytes)) if len(way.bytes) else 0
+
+
+def _interruption(record: MoveRecord, trace: Trace, spacing_ms: float) -> float | None:
+    """Longest gap between arrivals around the move, less the nominal spacing, in ms."""
+    if record.decision is None or record.first_packet is None:
+        return None
+    way = trace.down
+    arrivals = np.sort(way.received[way.received != NEVER])
+    ends = arrivals[1:]
+    around = (ends >= record.decision) & (ends <= record.first_packet + AROUND_TICKS)
+    if not around.any():
+        return None
+    return round(int(np.diff(arrivals)[around].max()) / TICKS_PER_MS - spacing_ms, 2)

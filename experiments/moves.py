@@ -1,0 +1,110 @@
+"""The moves of a run as they were ordered and as they went, from what the LMA logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from experiments.event_log import Event
+from experiments.frames import TICKS_PER_S
+from experiments.spec import Move, RunSpec
+from topologies.model import Role
+
+
+@dataclass
+class MoveRecord:
+    """One move as it went: instants in ticks of 10 us, None when it didn't come to that."""
+
+    number: int
+    move: Move
+    source: str
+    planned: int
+    decision: int | None = None
+    failed: str | None = None
+    fmi_sent: list[int] = field(default_factory=list)
+    fma_received: list[int] = field(default_factory=list)
+    switched: int | None = None
+    first_packet: int | None = None
+    sequences: set[int] = field(default_factory=set)
+
+
+def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
+    """The moves as ordered; the source of each is where the one before left the flow."""
+    at = {name: flow.start for name, flow in spec.flows.items()}
+    records = [
+        MoveRecord(number, move, "", round(planned * TICKS_PER_S))
+        for number, (move, planned) in enumerate(zip(spec.moves, decisions_s, strict=True))
+    ]
+    for record in sorted(records, key=lambda entry: entry.planned):
+        record.source = at[record.move.flow]
+        at[record.move.flow] = record.move.to
+    return records
+
+
+def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]) -> None:
+    """Fill in what the LMA's events say. Events of one node are in its own order, so what comes
+    between two decisions belongs to the first; acknowledgements are told apart by sequence."""
+    fids = {name: number for number, name in enumerate(spec.flows, start=1)}
+    lma = spec.topology.node_with_role(Role.LMA)
+    waiting = sorted(records, key=lambda record: record.planned)
+    decided: list[MoveRecord] = []  # the latest first
+    current: MoveRecord | None = None
+    for tick, node, event, detail in events:
+        if node != lma:
+            continue
+        of_flow = [r for r in decided if fids[r.move.flow] == detail.get("fid")]
+        signalled = [r for r in decided if detail.get("sequence") in r.sequences]
+        match event:
+            case "decision":
+                current = _decided(waiting, fids, detail)
+                if current is not None:
+                    current.decision = tick
+                    decided.insert(0, current)
+            case "fmi-sent":
+                for record in signalled[:1] or ([current] if current else []):
+                    record.fmi_sent.append(tick)
+                    record.sequences.add(detail.get("sequence", -1))
+            case "fma-received":
+                for record in signalled[:1]:
+                    record.fma_received.append(tick)
+            case "switched":
+                for record in of_flow[:1]:
+                    record.switched = tick if record.switched is None else record.switched
+            case "move-failed":
+                for record in of_flow[:1]:
+                    record.failed = str(detail.get("reason", "no reason given"))
+
+
+def _decided(
+    waiting: list[MoveRecord], fids: dict[str, int], detail: dict[str, Any]
+) -> MoveRecord | None:
+    """The next planned move that a decision is about; it no longer waits then."""
+    for record in waiting:
+        if fids[record.move.flow] == detail.get("fid") and record.move.to == detail.get("to"):
+            waiting.remove(record)
+            return record
+    return None
+
+
+def moves_entry(record: MoveRecord, row: dict[str, Any]) -> dict[str, Any]:
+    """What `moves.json` says of a move; `row` is its row of runs.csv. Times in s of the run."""
+
+    def instant(tick: int | None) -> float | None:
+        return None if tick is None else round(tick / TICKS_PER_S, 5)
+
+    return {
+        "move": record.number,
+        "flow": record.move.flow,
+        "from": record.source,
+        "to": record.move.to,
+        "direction": row["direction"],
+        "status": row["status"],
+        "planned_s": instant(record.planned),
+        "decision_s": instant(record.decision),
+        "fmi_sent_s": [instant(tick) for tick in record.fmi_sent],
+        "fma_received_s": [instant(tick) for tick in record.fma_received],
+        "switched_s": instant(record.switched),
+        "first_packet_s": instant(record.first_packet),
+        "floor_ms": row["floor_ms"],
+    }

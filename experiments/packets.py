@@ -1,0 +1,347 @@
+"""From the captures of a run to one tidy table of what became of every test packet.
+
+Copies of a packet at the three capture points (sender, LMA,
+receiver) are matched by flow, direction and sequence number, and, where there are several copies,
+by access and order of time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+from math import isnan
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from experiments.frames import (
+    ETHERNET_BYTES,
+    IPV6_BYTES,
+    NEXT_HEADER_IPV6,
+    NEXT_HEADER_TCP,
+    NEXT_HEADER_UDP,
+    NO_TIME,
+    UDP_BYTES,
+    Frames,
+    Integers,
+    read_frames,
+    seconds,
+    ticks,
+)
+from experiments.spec import RunSpec, UdpFlow
+from topologies.model import Role
+
+DOWN, UP = 0, 1
+DIRECTIONS = ("down", "up")
+SENT, AT_LMA, RECEIVED = 0, 1, 2
+COLUMNS = [
+    "flow",
+    "direction",
+    "sequence",
+    "bytes",
+    "sent_s",
+    "lma_s",
+    "lma_access",
+    "received_s",
+    "access",
+]
+
+TCP_SYN = 0x02
+TEST_PAYLOAD_MAGIC = 0x464D  # b"FM"
+# NOP, NOP, timestamps option of 10 octets: how Linux begins the options of a data segment
+# (the layout that RFC 7323 appendix A recommends).
+TCP_TIMESTAMPS = 0x0101080A
+
+
+class _Sightings(NamedTuple):
+    """Test packets seen at the capture points, as columns in order of time.
+
+    `packet` numbers what was sent: sightings of one packet (or its copies) share it.
+    """
+
+    point: Integers
+    direction: Integers
+    flow: Integers
+    sequence: Integers
+    size: Integers
+    tick: Integers
+    access: Integers
+    packet: Integers
+
+    def at(self, point: int, direction: int) -> _Sightings:
+        which = (self.point == point) & (self.direction == direction)
+        return _Sightings(*(column[which] for column in self))
+
+
+class _Groups:
+    """Members of groups, to be picked by group and position within the group."""
+
+    def __init__(self, group: Integers, groups: int) -> None:
+        self._order = np.argsort(group, kind="stable")
+        self._count = np.bincount(group, minlength=groups)
+        self._first = np.concatenate(([0], np.cumsum(self._count)[:-1])).astype(np.int64)
+        self.position = np.empty(len(group), dtype=np.int64)
+        self.position[self._order] = np.arange(len(group)) - self._first[group[self._order]]
+
+    def pick(self, group: Integers, position: Integers) -> Integers:
+        """Index of the member at `position` of each group, or of its last; -1: none at all."""
+        count = self._count[group]
+        if not len(self._order):
+            return np.full(len(group), -1, dtype=np.int64)
+        at = self._first[group] + np.minimum(position, count - 1)
+        return np.where(count > 0, self._order[np.where(count > 0, at, 0)], -1)
+
+
+def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "capture") -> pd.DataFrame:
+    """The table `packets.csv.gz`: one row per received copy, and one per packet that was lost.
+
+    Columns: flow, direction (down: from the CN), sequence, bytes (payload), sent_s, lma_s (instant
+    at the LMA's interface towards the MAGs), lma_access (whose tunnel it used), received_s (NaN:
+    lost), access (over which it arrived at the MN or left it). Times in seconds of the run,
+    resolution 10 us. Sequence is that of the UDP test packet, or, for TCP segments with data, the
+    sequence number relative to the SYN's (the first octet of data is 1). Rows are ordered by flow,
+    direction and sending time. Raises PcapngError.
+    """
+    names, frames = read_frames(captures, source)
+    accesses = list(spec.topology.accesses)
+    sightings = _sightings(names, frames, spec, start_ns, accesses)
+    parts = [_trace_down(sightings, len(accesses)), _trace_up(sightings, len(accesses))]
+    rows = {
+        key: np.concatenate([part[key] for part in parts])
+        for key in ("flow", "direction", "sequence", "size", "sent", "lma", "via", "got", "access")
+    }
+    order = np.lexsort(
+        (rows["got"], rows["sequence"], rows["sent"], rows["direction"], rows["flow"])
+    )
+    rows = {key: column[order] for key, column in rows.items()}
+    access_names = np.array([*accesses, ""], dtype=object)
+    return pd.DataFrame(
+        {
+            "flow": np.array([*spec.flows], dtype=object)[rows["flow"]],
+            "direction": np.array(DIRECTIONS, dtype=object)[rows["direction"]],
+            "sequence": rows["sequence"],
+            "bytes": rows["size"],
+            "sent_s": seconds(rows["sent"]),
+            "lma_s": seconds(rows["lma"]),
+            "lma_access": access_names[rows["via"]],
+            "received_s": seconds(rows["got"]),
+            "access": access_names[rows["access"]],
+        },
+        columns=COLUMNS,
+    )
+
+
+def _sightings(
+    names: list[str], frames: Frames, spec: RunSpec, start_ns: int, accesses: list[str]
+) -> _Sightings:
+    topology = spec.topology
+    cn = topology.node_with_role(Role.CORRESPONDENT)
+    lma = topology.node_with_role(Role.LMA)
+    mn = topology.node_with_role(Role.MN)
+    # What an interface's outgoing and incoming packets are: (point, direction).
+    meaning = np.full((len(names), 2, 2), -1, dtype=np.int64)
+    interface_access = np.full(len(names), -1, dtype=np.int64)
+    tunnelled = np.zeros(len(names), dtype=np.bool_)
+    for number, name in enumerate(names):
+        for link in topology.links.values():
+            if cn in link.ends and name == link.interface(cn):
+                meaning[number] = [[RECEIVED, UP], [SENT, DOWN]]
+            elif lma in link.ends and name == link.interface(lma):
+                meaning[number] = [[AT_LMA, UP], [AT_LMA, DOWN]]
+                tunnelled[number] = True
+            elif link.access is not None and name == link.interface(mn):
+                meaning[number] = [[RECEIVED, DOWN], [SENT, UP]]
+                interface_access[number] = accesses.index(link.access)
+
+    outer = ETHERNET_BYTES + np.where(tunnelled[frames.interface], IPV6_BYTES, 0)
+    inner_next_header = frames.field(outer + 6, 1)
+    outer_next_header = frames.field(ETHERNET_BYTES + 6, 1)
+    usable = (meaning[frames.interface, 0, 0] >= 0) & (
+        ~tunnelled[frames.interface] | (outer_next_header == NEXT_HEADER_IPV6)
+    )
+    usable &= (inner_next_header == NEXT_HEADER_UDP) | (inner_next_header == NEXT_HEADER_TCP)
+    frames = frames.select(usable)
+    inner, next_header = outer[usable], inner_next_header[usable]
+    place = meaning[frames.interface, frames.outbound.astype(np.int64)]
+    point, direction = place[:, 0], place[:, 1]
+    access = interface_access[frames.interface]
+    for number, name in enumerate(accesses):
+        mag = topology.nodes[topology.access_link(name).ends[0]]
+        if mag.address is None:
+            continue
+        # RFC 5213 section 5.6.1: the tunnel's ends are the LMA address and the Proxy-CoA; an
+        # IPv6 address is compared as its two halves.
+        peer = ETHERNET_BYTES + np.where(frames.outbound, 24, 8)
+        halves = (int(mag.address) >> 64, int(mag.address) & 0xFFFF_FFFF_FFFF_FFFF)
+        same = tunnelled[frames.interface]
+        for half, value in enumerate(halves):
+            signed = value - (1 << 64) if value >> 63 else value
+            same = same & (frames.field(peer + 8 * half, 8) == signed)
+        access = np.where(same, number, access)
+
+    flow, sequence, size, stamp = _identify(frames, inner, next_header, direction, spec)
+    at_cn = ((point == SENT) & (direction == DOWN)) | ((point == RECEIVED) & (direction == UP))
+    test = (flow >= 0) & ((access >= 0) | at_cn)
+    instant = ticks(frames.timestamp_ns, start_ns)
+    order = np.flatnonzero(test)
+    order = order[np.argsort(frames.timestamp_ns[order], kind="stable")]
+    point, direction, flow = point[order], direction[order], flow[order]
+    sequence, stamp = sequence[order], stamp[order]
+    # A TCP retransmission repeats a sequence number; its timestamp tells it from the original.
+    _, packet = np.unique((flow << 1 | direction) << 33 | sequence, return_inverse=True)
+    _, packet = np.unique(packet.astype(np.int64) << 32 | stamp, return_inverse=True)
+    return _Sightings(
+        point,
+        direction,
+        flow,
+        sequence,
+        size[order],
+        instant[order],
+        access[order],
+        packet.astype(np.int64),
+    )
+
+
+def _identify(
+    frames: Frames, inner: Integers, next_header: Integers, direction: Integers, spec: RunSpec
+) -> tuple[Integers, Integers, Integers, Integers]:
+    """Flow index (-1: no test packet), sequence, payload length and TCP timestamp per frame."""
+    payload_length = frames.field(inner + 4, 2)
+    transport = inner + IPV6_BYTES
+    source_port, destination_port = frames.field(transport, 2), frames.field(transport + 2, 2)
+    flow = np.full(len(frames.start), -1, dtype=np.int64)
+    sequence = np.zeros(len(frames.start), dtype=np.int64)
+    size = np.zeros(len(frames.start), dtype=np.int64)
+    stamp = np.zeros(len(frames.start), dtype=np.int64)
+    udp = next_header == NEXT_HEADER_UDP
+    marked = udp & (frames.field(transport + UDP_BYTES, 2) == TEST_PAYLOAD_MAGIC)
+    identifier = frames.field(transport + UDP_BYTES + 2, 2)
+    number = frames.field(transport + UDP_BYTES + 4, 4)
+    for index, declared in enumerate(spec.flows.values()):
+        if isinstance(declared, UdpFlow):
+            mine = marked & (source_port == declared.port) & (destination_port == declared.port)
+            mine &= identifier == index + 1
+            flow[mine] = index
+            sequence[mine] = number[mine]
+            size[mine] = payload_length[mine] - UDP_BYTES
+            continue
+        cn_port = np.where(direction == DOWN, source_port, destination_port)
+        mine = ~udp & (cn_port == declared.port)
+        header = (frames.field(transport + 12, 1) >> 4) * 4
+        octets = payload_length - header
+        raw = frames.field(transport + 4, 4)
+        synchronise = frames.field(transport + 13, 1) & TCP_SYN != 0
+        timestamps = frames.field(transport + 20, 4) == TCP_TIMESTAMPS
+        value = np.where(timestamps, frames.field(transport + 24, 4), 0)
+        for way in (DOWN, UP):
+            sent = mine & (direction == way)
+            data = sent & (octets > 0) & (raw >= 0)
+            first = np.flatnonzero(sent & synchronise)
+            if len(first):
+                base = int(raw[first[0]])
+            elif data.any():
+                base = int(raw[np.flatnonzero(data)[0]]) - 1
+            else:
+                continue
+            flow[data] = index
+            sequence[data] = (raw[data] - base) & 0xFFFF_FFFF
+            size[data] = octets[data]
+            stamp[data] = value[data]
+    return flow, sequence, size, stamp
+
+
+def _take(column: Integers, index: Integers, absent: int) -> Integers:
+    """`column[index]`, and `absent` where the index is -1."""
+    if not len(column):
+        return np.full(len(index), absent, dtype=np.int64)
+    return np.where(index >= 0, column[index], absent)
+
+
+def _trace_down(sightings: _Sightings, accesses: int) -> dict[str, Integers]:
+    """Rows of the downlink: received copies with their past, then what was lost."""
+    packets = int(sightings.packet.max()) + 1 if len(sightings.packet) else 0
+    sent = sightings.at(SENT, DOWN)
+    lma = sightings.at(AT_LMA, DOWN)
+    got = sightings.at(RECEIVED, DOWN)
+    sent_by = _Groups(sent.packet, packets)
+    lma_by = _Groups(lma.packet * accesses + lma.access, packets * accesses)
+    copies = _Groups(got.packet * accesses + got.access, packets * accesses)
+    origin = sent_by.pick(got.packet, np.zeros_like(got.packet))
+    via = lma_by.pick(got.packet * accesses + got.access, copies.position)
+    lost = sent_by.position == 0
+    lost &= ~np.isin(sent.packet, got.packet)
+    gone = _Sightings(*(column[lost] for column in sent))
+    lost_via = _Groups(lma.packet, packets).pick(gone.packet, np.zeros_like(gone.packet))
+    return _rows(
+        [got, gone],
+        sent=[_take(sent.tick, origin, NO_TIME), gone.tick],
+        lma=[_take(lma.tick, via, NO_TIME), _take(lma.tick, lost_via, NO_TIME)],
+        via=[_take(lma.access, via, -1), _take(lma.access, lost_via, -1)],
+        got=[got.tick, np.full_like(gone.tick, NO_TIME)],
+        access=[got.access, np.full_like(gone.tick, -1)],
+    )
+
+
+def _trace_up(sightings: _Sightings, accesses: int) -> dict[str, Integers]:
+    """Rows of the uplink. The CN sees no access, but the link from the LMA keeps the order, so
+    the n-th copy that it receives is the n-th that reached the LMA."""
+    packets = int(sightings.packet.max()) + 1 if len(sightings.packet) else 0
+    sent = sightings.at(SENT, UP)
+    lma = sightings.at(AT_LMA, UP)
+    got = sightings.at(RECEIVED, UP)
+    sent_by = _Groups(sent.packet * accesses + sent.access, packets * accesses)
+    lma_by = _Groups(lma.packet, packets)
+    lma_copies = _Groups(lma.packet * accesses + lma.access, packets * accesses)
+    first_sent = _Groups(sent.packet, packets)
+    via = lma_by.pick(got.packet, _Groups(got.packet, packets).position)
+    through = _take(lma.access, via, -1)
+    known = through >= 0
+    origin = sent_by.pick(
+        np.where(known, got.packet * accesses + through, 0), _take(lma_copies.position, via, 0)
+    )
+    first = first_sent.pick(got.packet, np.zeros_like(got.packet))
+    origin = np.where(known & (origin >= 0), origin, first)
+    lost = (first_sent.position == 0) & ~np.isin(sent.packet, got.packet)
+    gone = _Sightings(*(column[lost] for column in sent))
+    lost_via = lma_by.pick(gone.packet, np.zeros_like(gone.packet))
+    return _rows(
+        [got, gone],
+        sent=[_take(sent.tick, origin, NO_TIME), gone.tick],
+        lma=[_take(lma.tick, via, NO_TIME), _take(lma.tick, lost_via, NO_TIME)],
+        via=[through, _take(lma.access, lost_via, -1)],
+        got=[got.tick, np.full_like(gone.tick, NO_TIME)],
+        access=[_take(sent.access, origin, -1), gone.access],
+    )
+
+
+def _rows(sources: list[_Sightings], **columns: list[Integers]) -> dict[str, Integers]:
+    rows = {key: np.concatenate(parts) for key, parts in columns.items()}
+    for key in ("flow", "direction", "sequence", "size"):
+        rows[key] = np.concatenate([getattr(source, key) for source in sources])
+    return rows
+
+
+def csv_gz(table: pd.DataFrame) -> bytes:
+    """`table` as compressed CSV; equal tables give equal bytes (RFC 1952: no time, no name)."""
+    text = table.copy(deep=False)
+    for column in ("sent_s", "lma_s", "received_s"):
+        # %.5f prints every multiple of 10 us exactly, which repr() of a float would not.
+        values = text[column].to_numpy()
+        text[column] = ["" if isnan(value) else f"{value:.5f}" for value in values.tolist()]
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, compresslevel=6, mtime=0) as file:
+        file.write(text.to_csv(index=False, lineterminator="\n").encode())
+    return buffer.getvalue()
+
+
+def read_packets(path: Path) -> pd.DataFrame:
+    """The table of `packets.csv.gz`, as `extract` made it."""
+    table = pd.read_csv(
+        path,
+        dtype={"flow": str},
+        keep_default_na=False,
+        na_values={"sent_s": [""], "lma_s": [""], "received_s": [""]},
+    )
+    return table[COLUMNS]

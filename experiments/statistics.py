@@ -1,0 +1,140 @@
+"""Intervals over runs: bootstrap for means, order statistics for quantiles, DKW for an ECDF.
+
+One value per run and move goes in, never one per packet: packets of one run are not independent.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+LEVEL = 0.95
+RESAMPLES = 9999
+Values = Sequence[float] | npt.NDArray[np.float64]
+
+
+class Interval(NamedTuple):
+    """An estimate with its interval. NaN bounds: too few values for one.
+
+    `level` is the confidence that the interval has, which for order statistics is not just what
+    was asked for; `kind` says in words what the interval is.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    level: float
+    kind: str
+
+
+def _finite(values: Values) -> npt.NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    return np.sort(array[np.isfinite(array)])
+
+
+def bootstrap_interval(
+    values: Values,
+    statistic: Literal["mean", "median"] = "mean",
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval:
+    """Bias-corrected and accelerated bootstrap interval of the mean or the median.
+
+    Values that are not finite are left out. Fewer than two values have no interval; values that
+    are all equal have one of width 0. With fewer than about ten values the interval is narrower
+    than its level promises. The same values (in any order) and seed give the same interval.
+    """
+    data = _finite(values)
+    function = np.mean if statistic == "mean" else np.median
+    estimate = float(function(data)) if len(data) else math.nan
+    if len(data) < 2:
+        return Interval(estimate, math.nan, math.nan, len(data), level, "none: fewer than 2 values")
+    if data[0] == data[-1]:
+        value = float(data[0])
+        return Interval(value, value, value, len(data), level, "all values equal")
+    kind = "BCa bootstrap"
+    low, high = _bootstrap(data, statistic, level, seed, "BCa")
+    if not (math.isfinite(low) and math.isfinite(high)):
+        # The jackknife of a median may have no spread, which leaves BCa undefined.
+        kind = "percentile bootstrap"
+        low, high = _bootstrap(data, statistic, level, seed, "percentile")
+    return Interval(estimate, low, high, len(data), level, kind)
+
+
+def _bootstrap(
+    data: npt.NDArray[np.float64],
+    statistic: Literal["mean", "median"],
+    level: float,
+    seed: int,
+    method: Literal["BCa", "percentile"],
+) -> tuple[float, float]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
+        warnings.simplefilter("ignore", RuntimeWarning)
+        interval = stats.bootstrap(
+            (data,),
+            np.mean if statistic == "mean" else np.median,
+            n_resamples=RESAMPLES,
+            confidence_level=level,
+            method=method,
+            vectorized=True,
+            axis=-1,
+            rng=np.random.default_rng(seed),
+        ).confidence_interval
+    return float(interval.low), float(interval.high)
+
+
+def quantile_interval(values: Values, quantile: float = 0.5, level: float = LEVEL) -> Interval:
+    """Distribution-free interval of a quantile from two order statistics.
+
+    The narrowest pair of ranks around the quantile whose binomial coverage reaches `level`; when
+    no pair does (fewer than 6 values, for a median at 95 %), the range of the values, whose real
+    coverage is in `level`. Raises ValueError unless 0 < quantile < 1.
+    """
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile {quantile}: expected more than 0 and less than 1")
+    data = _finite(values)
+    n = len(data)
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0, 0.0, "none: no values")
+    estimate = float(np.quantile(data, quantile))
+    # P(x[i] <= q < x[j]), ranks from 1, is P(i <= B < j) with B ~ Binomial(n, quantile).
+    below = np.concatenate(([0.0], np.cumsum(stats.binom.pmf(np.arange(n + 1), n, quantile))))
+    best: tuple[int, float, int, int] | None = None
+    for i in range(1, n + 1):
+        for j in range(i + 1, n + 1):
+            coverage = float(below[j] - below[i])
+            if coverage >= level - 1e-12:
+                candidate = (j - i, -coverage, i, j)
+                best = candidate if best is None else min(best, candidate)
+                break
+    if best is None:
+        coverage = float(below[n] - below[1])
+        return Interval(
+            estimate, float(data[0]), float(data[-1]), n, max(coverage, 0.0), "range of the values"
+        )
+    _, negative, i, j = best
+    return Interval(
+        estimate, float(data[i - 1]), float(data[j - 1]), n, -negative, "order statistics"
+    )
+
+
+def dkw_half_width(n: int, level: float = LEVEL) -> float:
+    """Half the width of the Dvoretzky-Kiefer-Wolfowitz band of an ECDF of n values (Massart's
+    constant), at most 1. Raises ValueError for n < 1."""
+    if n < 1:
+        raise ValueError(f"n = {n}: expected at least 1")
+    return min(1.0, math.sqrt(math.log(2 / (1 - level)) / (2 * n)))
+
+
+def ecdf(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Sorted values and the fraction of values not larger than each."""
+    data = _finite(values)
+    return data, np.arange(1, len(data) + 1) / max(len(data), 1)

@@ -1,0 +1,160 @@
+"""The testbed of a run, up: network, LMA, MAGs and MN, each daemon ready to serve."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+from collections.abc import Callable, Iterator
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.namespaces import Child, fork_into, set_timer_slack
+from experiments.roles import INTERFACE_ID, MN_ID, Roles, configure
+from experiments.spec import RunSpec, TcpDownload, UdpFlow
+from experiments.traffic import correspondent_address, flow_ids
+from nodes.control_client import Session
+from nodes.daemons import run_lma, run_mag, run_mn
+from topologies.model import Role
+from topologies.network import Network, running
+
+READY_LIMIT_S = 30.0
+EXIT_LIMIT_S = 10.0
+UDP, TCP = 17, 6
+
+
+class RunFailed(RuntimeError):
+    """The run did not go through; the text is the reason that people read."""
+
+
+class Testbed(NamedTuple):
+    """`daemons` are ended when the context that made them is left."""
+
+    network: Network
+    roles: Roles
+    daemons: list[Child]
+
+    def ended(self) -> list[str]:
+        """The daemons that are not running any more."""
+        return [
+            child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]
+        ]
+
+
+@contextlib.contextmanager
+def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Iterator[Testbed]:
+    """Events go to FOLDER/events, what daemons print to FOLDER/logs. Raises RunFailed."""
+    (folder / "logs").mkdir(exist_ok=True)
+    (folder / "events").mkdir(exist_ok=True)
+    set_timer_slack(1)
+    # What is loaded by now is shared with the forked processes; collecting it would copy it.
+    gc.freeze()
+    roles = configure(spec, folder / "events", control_socket, seed)
+    with running(spec.topology, seed) as network:
+        children: list[Child] = []
+        try:
+            topology = spec.topology
+            lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
+            children.append(_start(network, lma, run_lma, roles.lma, folder))
+            for mag, config in roles.mags.items():
+                children.append(_start(network, mag, run_mag, config, folder))
+            children.append(_start(network, mn, run_mn, roles.mn, folder))
+            yield Testbed(network, roles, children)
+        finally:
+            end(children)
+
+
+def end(children: list[Child]) -> None:
+    """Ask every child to end, and wait until it has."""
+    for child in children:
+        child.terminate()
+    for child in children:
+        child.wait(EXIT_LIMIT_S)
+
+
+def _start(
+    network: Network, node: str, main: Callable[..., None], config: object, folder: Path
+) -> Child:
+    """Fork a daemon into its node and wait until it serves."""
+    reader, writer = os.pipe()
+    log = folder / "logs" / f"{node}.txt"
+    child = fork_into(
+        network.namespace(node), _serve, main, config, node, writer, log=log, name=node
+    )
+    os.close(writer)
+    try:
+        if not select.select([reader], [], [], READY_LIMIT_S)[0] or not os.read(reader, 1):
+            end([child])
+            raise RunFailed(f"{node} did not start: {log.read_text(errors='replace')}")
+    finally:
+        os.close(reader)
+    return child
+
+
+def _serve(main: Callable[..., None], config: object, node: str, writer: int) -> None:
+    def ready() -> None:
+        os.write(writer, b"r")
+        os.close(writer)
+
+    main(config, node, ready)
+
+
+def bind_flows(spec: RunSpec, session: Session) -> dict[str, IPv6Address]:
+    """Add the flows of `spec` to the LMA's flow mobility cache, in the order of the spec.
+
+    Returns the MN's address for each. Raises RunFailed if an access is not registered.
+    """
+    bindings = session.request({"op": "bindings"})["result"]
+    addresses = flow_addresses(spec, bindings)
+    for name, fid in flow_ids(spec).items():
+        session.request(_add_flow(spec, fid, spec.flows[name], addresses[name]))
+    return addresses
+
+
+def flow_addresses(spec: RunSpec, bindings: list[dict[str, Any]]) -> dict[str, IPv6Address]:
+    """The MN's address for each flow: in a prefix that the flow's anchor has for itself, or in the
+    shared one if it has none of its own. Raises RunFailed if an access is not registered."""
+    registered = {
+        entry["access"]: [IPv6Network(prefix) for prefix in entry["prefixes"]]
+        for entry in bindings
+        if entry["mn"] == MN_ID and entry["state"] == "registered"
+    }
+    addresses: dict[str, IPv6Address] = {}
+    for name, flow in spec.flows.items():
+        for access in (flow.anchor, flow.start):
+            if access not in registered:
+                raise RunFailed(f"flow {name}: access {access} is not registered at the LMA")
+        others = {
+            prefix
+            for access, prefixes in registered.items()
+            if access != flow.anchor
+            for prefix in prefixes
+        }
+        own = registered[flow.anchor]
+        prefix = next((prefix for prefix in own if prefix not in others), own[0])
+        addresses[name] = prefix[INTERFACE_ID]
+    return addresses
+
+
+def _add_flow(
+    spec: RunSpec, fid: int, flow: UdpFlow | TcpDownload, address: IPv6Address
+) -> dict[str, Any]:
+    udp = isinstance(flow, UdpFlow)
+    selector: dict[str, Any] = {
+        "start_source_address": str(correspondent_address(spec)),
+        "start_destination_address": str(address),
+        "start_next_header": UDP if udp else TCP,
+        "start_source_port": flow.port,
+    }
+    if udp:
+        selector["start_destination_port"] = flow.port
+    return {
+        "op": "add-flow",
+        "mn": MN_ID,
+        "fid": fid,
+        "priority": 10 * fid,
+        "selector": selector,
+        "to": flow.start,
+    }
