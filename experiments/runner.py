@@ -23,6 +23,8 @@ from nodes.strict import InputError, to_json
 RESULTS = ROOT / "results"
 UNFINISHED = ".unfinished"
 FAILED = "failed"
+# What a run contributes to runs.csv.
+ROWS = "rows.json"
 # A run that takes longer than this many times its emulated time, and a minute, hangs.
 LIMIT_FACTOR = 4.0
 LIMIT_BASE_S = 60.0
@@ -162,9 +164,10 @@ def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
 
 def _analyse(analyse_run: Callable[[Path], list[dict[str, Any]]], work: Path) -> str | None:
     try:
-        analyse_run(work)
+        rows = analyse_run(work)
     except ValueError as error:
         return f"analysis: {error}"
+    write_atomically(work / ROWS, json.dumps(rows, indent=1).encode() + b"\n")
     return None
 
 
@@ -213,7 +216,7 @@ def _conclude(
         run = _run_name(job)
         reason = outcomes[run]
         if reason is None:
-            rows.extend(json.loads((folder / "runs" / run / "moves.json").read_bytes()))
+            rows.extend(json.loads((folder / "runs" / run / ROWS).read_bytes()))
         else:
             rows.extend(missing_rows(job, reason.splitlines()[0]))
     write_runs(rows, folder / "runs.csv")
