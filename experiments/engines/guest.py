@@ -71,7 +71,7 @@ class GuestEngine:
         return [
             str(self._kernel.path),
             *clock,
-            *(["seccomp=on"] if self._kernel.supports_seccomp else []),
+            *(["seccomp=auto"] if self._kernel.supports_seccomp else []),
             f"mem={MEMORY_MIB}M",
             "root=/dev/root",
             "rootfstype=hostfs",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 
 from experiments.engines.base import CONSOLE, EngineUnavailable, Outcome, last_lines
@@ -29,6 +30,8 @@ OWN_NAMESPACES = (
     "--mount-proc",
     "--",
 )
+# Temporary files go with the run's mount namespace, however the run ends.
+_OWN_TEMPORARY_FILES = ("sh", "-c", 'mount -t tmpfs tmpfs "$TMPDIR" && exec "$@"', "sh")
 
 
 class HostEngine:
@@ -50,14 +53,21 @@ class HostEngine:
 
     def run(self, folder: Path, limit_s: float) -> Outcome:
         console = folder / CONSOLE
-        try:
-            _, wall_s = run_process(
-                [*OWN_NAMESPACES, sys.executable, "-s", "-m", "experiments.inside", str(folder)],
-                console,
-                limit_s,
-                {**os.environ, "PYTHONHASHSEED": "0", "PYTHONSAFEPATH": "1"},
-            )
-        except LimitExceeded:
-            reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
-            return Outcome(reason, limit_s)
+        program = (sys.executable, "-s", "-m", "experiments.inside", str(folder))
+        with tempfile.TemporaryDirectory(prefix="flowmob-") as name:
+            try:
+                _, wall_s = run_process(
+                    [*OWN_NAMESPACES, *_OWN_TEMPORARY_FILES, *program],
+                    console,
+                    limit_s,
+                    {
+                        **os.environ,
+                        "PYTHONHASHSEED": "0",
+                        "PYTHONSAFEPATH": "1",
+                        "TMPDIR": name,
+                    },
+                )
+            except LimitExceeded:
+                reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
+                return Outcome(reason, limit_s)
         return outcome(folder, wall_s)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
 
 
 class LimitExceeded(Exception):
@@ -24,10 +29,12 @@ def run_process(
     """Run `command` in a process group of its own with its output in `console`.
 
     Returns exit status and wall time (s). Whatever happens here, also KeyboardInterrupt, nothing
-    of the group is left. Raises LimitExceeded.
+    of the group is left; and if this process is killed, so is the first of the group, which has
+    to see to the others. Raises LimitExceeded.
     """
     console.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
+    parent = os.getpid()
     with console.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -36,6 +43,7 @@ def run_process(
             stderr=subprocess.STDOUT,
             env=None if environment is None else dict(environment),
             start_new_session=True,
+            preexec_fn=lambda: die_with(parent, signal.SIGKILL),
         )
         try:
             status = process.wait(timeout=limit_s)
@@ -44,6 +52,13 @@ def run_process(
         finally:
             _end(process)
     return status, time.monotonic() - started
+
+
+def die_with(parent: int, number: signal.Signals) -> None:
+    """This process gets signal `number` when `parent` ends, or at once if it has ended."""
+    _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

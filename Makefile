@@ -1,0 +1,129 @@
+# The front door. `make help` lists the targets; the work is done by `flowmob` in .venv.
+
+EXP ?=
+ENGINE ?= virtual
+SEEDS ?=
+JOBS ?= $(shell nproc)
+TOPOLOGY ?=
+PYTEST_ARGS ?=
+
+# The distribution's own Python: another one, first on PATH, would not see Mininet.
+SYSTEM_PYTHON := /usr/bin/python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+FLOWMOB := $(VENV)/bin/flowmob
+VENV_STAMP := $(VENV)/.complete
+EXPERIMENTS := $(patsubst experiments/%.toml,%,$(sort $(wildcard experiments/*.toml)))
+CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache .lock-venv build dist
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+.PHONY: all
+all: ready ## Main job: run the reference comparison (SEEDS=6) and draw its figures
+	@$(FLOWMOB) run $(or $(EXP),prefix-models) --engine $(ENGINE) --seeds $(or $(SEEDS),6) --jobs $(JOBS)
+
+.PHONY: test
+test: ready ## All tests, those with guests included (PYTEST_ARGS=...)
+	@$(PYTHON) -m pytest -n $(JOBS) $(PYTEST_ARGS)
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: doctor
+doctor: ## What this machine has and lacks for each engine, with remedies
+	@[ -x $(SYSTEM_PYTHON) ] || { \
+	    echo "all engines: LACKS python3: no $(SYSTEM_PYTHON) -> run \`make packages\`"; exit 1; }
+	@$(SYSTEM_PYTHON) -m experiments.doctor
+
+.PHONY: smoke
+smoke: ready ## One short run with one figure, in under a minute
+	@$(FLOWMOB) smoke
+
+.PHONY: run
+run: need-exp ready ## One experiment: EXP=name [ENGINE=virtual|realtime|host] [SEEDS=10] [JOBS=cores]
+	@$(FLOWMOB) run $(EXP) --engine $(ENGINE) --seeds $(or $(SEEDS),10) --jobs $(JOBS)
+
+.PHONY: figures
+figures: need-exp $(VENV_STAMP) ## Figures of an experiment from its existing results: EXP=name
+	@$(FLOWMOB) figures $(EXP)
+
+.PHONY: paper
+paper: ready ## Every experiment with its full number of seeds, and all figures
+	@$(FLOWMOB) paper --jobs $(JOBS)
+
+.PHONY: shell
+shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
+	@$(FLOWMOB) shell $(TOPOLOGY)
+
+.PHONY: bench
+bench: ready ## Benchmarks
+	@$(PYTHON) -m experiments.bench
+
+.PHONY: lint
+lint: $(VENV_STAMP) ## Style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+
+.PHONY: packages
+packages: ## Set up: install the distribution packages that are missing (PACKAGES=skip to go without)
+ifneq ($(PACKAGES),skip)
+	@setup/install-packages.sh
+endif
+
+.PHONY: venv
+venv: $(VENV_STAMP) ## Set up: the virtual environment .venv
+
+.PHONY: kernel
+kernel: | packages ## Set up: the guest kernel (KERNEL_SOURCE=tarball, tree or .deb to choose one)
+	@$(SYSTEM_PYTHON) -m experiments.engines.kernel build
+
+.PHONY: lock
+lock: | packages ## Maintenance: write constraints.txt anew from the newest versions that fit
+	@echo "lock: resolving all Python packages anew (about 1 min)"
+	@rm -rf .lock-venv
+	@$(SYSTEM_PYTHON) -m venv .lock-venv
+	@.lock-venv/bin/pip install -qq --disable-pip-version-check '.[dev]'
+	@{ sed -n '/^#/p' constraints.txt; \
+	    .lock-venv/bin/pip freeze --disable-pip-version-check --exclude flowmob; } > .lock-venv/lock
+	@! grep -E '://| @ ' .lock-venv/lock
+	@mv .lock-venv/lock constraints.txt
+	@rm -rf .lock-venv
+
+.PHONY: clean
+clean: ## Remove what this checkout made: .venv, caches, results but for results/reference
+	@rm -rf $(VENV) $(CACHES) *.egg-info
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@if [ -d results ]; then \
+	    find results -mindepth 1 -maxdepth 1 -type d ! -name reference -exec rm -rf {} +; fi
+	@echo "The guest kernel stays, for other checkouts: $${XDG_CACHE_HOME:-$$HOME/.cache}/flowmob/kernels"
+	@echo "\`make clean-kernel\` removes it."
+
+.PHONY: clean-kernel
+clean-kernel: ## Remove the cached guest kernels of all checkouts
+	@$(SYSTEM_PYTHON) -m experiments.engines.kernel clean
+
+.PHONY: ready
+ready: $(VENV_STAMP) $(if $(filter host,$(ENGINE)),,kernel)
+
+.PHONY: need-exp
+need-exp:
+	@[ -n '$(EXP)' ] || { \
+	    echo "error: which experiment? Say EXP=name, one of: $(EXPERIMENTS)" >&2; exit 1; }
+
+# The stamp holds the checkout's path: a virtual environment doesn't survive a move.
+ifneq ($(shell cat $(VENV_STAMP) 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV_STAMP)
+endif
+$(VENV_STAMP): pyproject.toml constraints.txt setup/packages.txt | packages
+	@$(SYSTEM_PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
+	    "error: Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version.split()[0])'
+	@echo "venv: installing Python packages into $(VENV) (about 1 min)"
+	@rm -f $@
+	@$(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[dev]'
+	@printf '%s' '$(CURDIR)' > $@
