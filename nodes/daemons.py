@@ -26,7 +26,7 @@ from nodes.kernel.sockets import (
     LinkMonitor,
     MobilitySocket,
 )
-from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.link_layer import link_local_address
 from nodes.lma import LocalMobilityAnchor
 from nodes.mag import MobileAccessGateway
 from nodes.mn import MobileNode
@@ -155,9 +155,8 @@ def _watch_links(
 
     def look() -> None:
         monitor.drain()
-        states = routing.interfaces_up()
         for interface in interfaces:
-            up = states.get(interface, False)
+            up = routing.is_up(interface)
             if up != known[interface]:
                 known[interface] = up
                 (core.link_up if up else core.link_down)(interface, now())
@@ -190,7 +189,7 @@ def _advertise(
 
 
 def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> None:
-    link_layer = parse_link_layer_id(routing.link_layer_address(interface))
+    link_layer = routing.link_layer_address(interface)
     source = link_local_address(link_layer)
     message = RouterSolicitation(source_link_layer_address=link_layer)
     data = encode(message, source, ALL_ROUTERS)

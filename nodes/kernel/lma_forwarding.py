@@ -23,6 +23,7 @@ from nodes.actions import (
 )
 from nodes.classifier import Classification, ClassifiedRow, FiveTuple, classify
 from nodes.flow_mobility_cache import FlowAction
+from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expression
@@ -117,11 +118,13 @@ class LmaForwarding:
         table = FIRST_ROUTING_TABLE + mark
         self._routing.add_tunnel(self._tunnel(peer), self._address, peer)
         self._routing.replace_route(DEFAULT_ROUTE, self._tunnel(peer), table=table)
-        self._routing.add_rule(RULE_PRIORITY, table, fwmark=mark)
+        self._routing.add_rule(RULE_PRIORITY, RuleMatch(mark=mark), table)
 
     def _close(self, peer: IPv6Address) -> None:
         mark = self._marks[peer]
-        self._routing.delete_rule(RULE_PRIORITY, FIRST_ROUTING_TABLE + mark, fwmark=mark)
+        self._routing.delete_rule(
+            RULE_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark
+        )
         self._routing.delete_link(self._tunnel(peer))
         del self._marks[peer]
 

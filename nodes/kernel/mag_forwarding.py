@@ -10,6 +10,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Action, CloseTunnel, HostPrefix, OpenTunnel, UnhostPrefix
+from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.routing import Routing
 
 TUNNEL = "lma0"
@@ -20,6 +21,7 @@ DOWNLINK_PRIORITY = 90
 DOWNLINK_REST_PRIORITY = 91
 UPLINK_PRIORITY = 100
 UPLINK_REST_PRIORITY = 110
+FROM_TUNNEL = RuleMatch(incoming=TUNNEL)
 
 
 class MagForwarding:
@@ -27,7 +29,7 @@ class MagForwarding:
         self._proxy_coa = proxy_coa
         self._routing = Routing()
         for interface in access_interfaces:
-            self._routing.add_rule(UPLINK_REST_PRIORITY, None, iifname=interface)
+            self._routing.add_rule(UPLINK_REST_PRIORITY, RuleMatch(incoming=interface), None)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
@@ -35,23 +37,21 @@ class MagForwarding:
             case OpenTunnel(peer):
                 self._routing.add_tunnel(TUNNEL, self._proxy_coa, peer)
                 self._routing.replace_route(DEFAULT_ROUTE, TUNNEL, table=UPLINK_TABLE)
-                self._routing.add_rule(DOWNLINK_PRIORITY, DOWNLINK_TABLE, iifname=TUNNEL)
-                self._routing.add_rule(DOWNLINK_REST_PRIORITY, None, iifname=TUNNEL)
+                self._routing.add_rule(DOWNLINK_PRIORITY, FROM_TUNNEL, DOWNLINK_TABLE)
+                self._routing.add_rule(DOWNLINK_REST_PRIORITY, FROM_TUNNEL, None)
             case CloseTunnel():
-                self._routing.delete_rule(DOWNLINK_PRIORITY, DOWNLINK_TABLE, iifname=TUNNEL)
-                self._routing.delete_rule(DOWNLINK_REST_PRIORITY, None, iifname=TUNNEL)
+                self._routing.delete_rule(DOWNLINK_PRIORITY, FROM_TUNNEL, DOWNLINK_TABLE)
+                self._routing.delete_rule(DOWNLINK_REST_PRIORITY, FROM_TUNNEL, None)
                 self._routing.delete_link(TUNNEL)
             case HostPrefix(interface, prefix, _, mn_link_local):
                 self._routing.replace_route(
                     prefix, interface, gateway=mn_link_local, table=DOWNLINK_TABLE
                 )
-                self._routing.add_rule(
-                    UPLINK_PRIORITY, UPLINK_TABLE, src=str(prefix), iifname=interface
-                )
+                match = RuleMatch(source=prefix, incoming=interface)
+                self._routing.add_rule(UPLINK_PRIORITY, match, UPLINK_TABLE)
             case UnhostPrefix(interface, prefix):
-                self._routing.delete_rule(
-                    UPLINK_PRIORITY, UPLINK_TABLE, src=str(prefix), iifname=interface
-                )
+                match = RuleMatch(source=prefix, incoming=interface)
+                self._routing.delete_rule(UPLINK_PRIORITY, match, UPLINK_TABLE)
                 self._routing.delete_route(prefix, table=DOWNLINK_TABLE)
 
     def tunnel_mtu(self) -> int:

@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Action, AssignAddress, PreferAccess, UseRouter
 from nodes.config import MnConfig
+from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
 
@@ -31,7 +32,9 @@ class MnForwarding:
         self._marks = {name: mark for mark, name in enumerate(config.access_interfaces, start=1)}
         self._nftables.run(self._rules())
         for mark in self._marks.values():
-            self._routing.add_rule(FLOW_PRIORITY, FIRST_ROUTING_TABLE + mark, fwmark=mark)
+            self._routing.add_rule(
+                FLOW_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark
+            )
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
@@ -51,7 +54,7 @@ class MnForwarding:
                 self._routing.set_mtu(self._config.logical_interface, mtu)
             case PreferAccess(prefix, interface):
                 table = FIRST_ROUTING_TABLE + self._marks[interface]
-                self._routing.add_rule(PREFIX_PRIORITY, table, src=str(prefix))
+                self._routing.add_rule(PREFIX_PRIORITY, RuleMatch(source=prefix), table)
 
     def address(self, prefix: IPv6Network) -> IPv6Address:
         return prefix[self._config.interface_id]

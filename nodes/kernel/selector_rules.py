@@ -5,7 +5,6 @@ from __future__ import annotations
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 
 
-
 class SelectorNotSupported(ValueError):
     """The kernel data plane can't match this; the text says which part."""
 
@@ -22,9 +21,7 @@ def match_expression(selector: TrafficSelector) -> str:
         return _spi(selector)
     parts = [
         _range("ip6 saddr", selector.start_source_address, selector.end_source_address),
-        _range(
-            "ip6 daddr", selector.start_destination_address, selector.end_destination_address
-        ),
+        _range("ip6 daddr", selector.start_destination_address, selector.end_destination_address),
         _range("ip6 flowlabel", selector.start_flow_label, selector.end_flow_label),
         _range("meta l4proto", selector.start_next_header, selector.end_next_header),
         _range("th sport", selector.start_source_port, selector.end_source_port),
@@ -33,9 +30,7 @@ def match_expression(selector: TrafficSelector) -> str:
     if selector.start_traffic_class is not None:
         end = selector.end_traffic_class
         parts.append(
-            _range(
-                "ip6 dscp", selector.start_traffic_class >> 2, None if end is None else end >> 2
-            )
+            _range("ip6 dscp", selector.start_traffic_class >> 2, None if end is None else end >> 2)
         )
     return " ".join(part for part in parts if part)
 

@@ -1,6 +1,7 @@
 import struct
 from ipaddress import IPv6Address, IPv6Network
 
+from nodes.kernel.netlink import RTA_DST
 from topologies import netlink
 from topologies.model import Direction
 
@@ -43,10 +44,12 @@ def test_rates_above_34_gbit_per_second_have_64_bits() -> None:
     assert values[netlink.TCA_NETEM_RATE64] == struct.pack("=Q", 5_000_000_000)
 
 
-def test_a_default_route_has_no_destination() -> None:
+def test_a_default_route_has_a_destination_of_length_0() -> None:
     gateway = IPv6Address("fe80::1")
-    assert netlink.RTA_DST not in attributes(netlink.add_route(None, gateway, 3).body[12:])
+    default = netlink.add_route(None, gateway, 3).body
+    assert default[1] == 0
+    assert attributes(default[12:])[RTA_DST] == bytes(16)
     network = IPv6Network("2001:db8::/48")
     body = netlink.add_route(network, gateway, 3).body
     assert body[1] == 48
-    assert attributes(body[12:])[netlink.RTA_DST] == network.network_address.packed
+    assert attributes(body[12:])[RTA_DST] == network.network_address.packed
