@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
 
 from experiments.engines.base import EngineUnavailable
 from experiments.engines.kernel_config import KernelError
@@ -80,6 +83,10 @@ def _count(text: str) -> int:
     return value
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="flowmob", description="A reproducible testbed for PMIPv6 flow mobility (RFC 7864)."
@@ -135,6 +142,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     else:
         options = _parser().parse_args(given)
+    # Told to end, we end what we started too.
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         status: int = options.function(options)
     except (InputError, EngineUnavailable, KernelError) as error:

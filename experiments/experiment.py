@@ -60,8 +60,7 @@ def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[
             for level in levels:
                 document = merge(document, level.set)
             labels = {
-                factor.name: level.label
-                for factor, level in zip(part.factors, levels, strict=True)
+                factor.name: level.label for factor, level in zip(part.factors, levels, strict=True)
             }
             where = f"{source} ({', '.join(labels.values()) or part_name})"
             found.append(
@@ -128,5 +127,3 @@ def jobs(name: str, found: list[Point], engine: str) -> Iterator[Job]:
                 spec=point.spec,
                 decisions_s=decisions(point.spec, seed),
             )
-
-

@@ -34,8 +34,13 @@ UPDATE_NOTIFICATION, UPDATE_NOTIFICATION_ACK = 19, 20
 
 
 def ticks(timestamp_ns: Integers | int, start_ns: int) -> Integers:
-    """Instants of the run in units of 10 us, rounded to nearest, from nanoseconds of the epoch."""
-    return np.asarray((timestamp_ns - start_ns + TICK_NS // 2) // TICK_NS, dtype=np.int64)
+    """Instants of the run in units of 10 us, rounded down, from nanoseconds of the epoch.
+
+    In virtual time every event comes a few clock readings of 256 ns after the instant that it was
+    planned for, and never before; two runs of one trial may differ by one or two such readings.
+    Rounding down keeps them on the same side of the edge.
+    """
+    return np.asarray((timestamp_ns - start_ns) // TICK_NS, dtype=np.int64)
 
 
 def seconds(instants: Integers) -> Floats:

@@ -17,7 +17,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pandas as pd
 
@@ -30,9 +29,10 @@ from experiments.frames import (
     ControlMessage,
     read_control,
 )
+from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
 from experiments.packets import csv_gz, extract
-from experiments.spec import RunSpec, UdpFlow
+from experiments.spec import UdpFlow
 from experiments.traces import NEVER, Trace, Way, count
 from nodes.strict import MISSING, InputError, from_json, to_json
 
@@ -82,21 +82,6 @@ COLUMNS = [
 ]
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """`job.json`: what a guest was asked to do. `start_ns` is second 0 of the run, ns since the
-    epoch; `decisions_s` are the planned instants of the spec's moves, in seconds of the run."""
-
-    spec: RunSpec
-    experiment: str
-    point: str
-    levels: dict[str, str] = {}
-    values: dict[str, float | str | None] = {}
-    seed: int
-    engine: str
-    start_ns: int
-    decisions_s: tuple[float, ...]
-
-
 def run_name(point: str, seed: int) -> str:
     """Name of a run, which is that of its folder too."""
     return f"{point}-s{seed}"
@@ -133,9 +118,9 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     events = read_events(run_dir / "events", job.start_ns)
     messages = read_control(control.read_bytes(), job.start_ns, str(control))
     rows, records = measure(job, packets, events, messages)
-    write_whole(run_dir / "packets.csv.gz", csv_gz(packets))
-    write_whole(run_dir / "events.csv", events_csv(events))
-    write_whole(
+    write_atomically(run_dir / "packets.csv.gz", csv_gz(packets))
+    write_atomically(run_dir / "events.csv", events_csv(events))
+    write_atomically(
         run_dir / "moves.json",
         to_json([moves_entry(*pair) for pair in zip(records, rows, strict=True)]) + b"\n",
     )
@@ -143,17 +128,6 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
         captures.unlink()
         shutil.rmtree(run_dir / "events")
     return rows
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it appears whole or not at all."""
-    temporary = path.with_name(path.name + ".part")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_runs(rows: Iterable[dict[str, Any]], path: Path) -> None:
@@ -164,7 +138,7 @@ def write_runs(rows: Iterable[dict[str, Any]], path: Path) -> None:
     writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def missing_rows(job: Job, reason: str) -> list[dict[str, Any]]:
@@ -216,8 +190,11 @@ def _difference(value: float | None, base: float | None) -> float | None:
 
 
 def _resolved(milliseconds: float) -> float | None:
-    """A floor at the resolution of what it is compared with."""
-    return None if math.isnan(milliseconds) else round(milliseconds, 2)
+    """A floor at the resolution of what it is compared with, rounded down like it."""
+    if math.isnan(milliseconds):
+        return None
+    # Sums of decimal fractions miss each other by rounding errors far below the resolution.
+    return math.floor(milliseconds * TICKS_PER_MS + 1e-6) / TICKS_PER_MS
 
 
 def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 # What a run executes. Analysis and figures are not part of it: they can be redone from the data.
 CODE = ("topologies", "nodes", "experiments")
 CODE_SUFFIXES = (".py", ".sh")
-PACKAGES = ("pyroute2", "msgspec", "numpy", "pandas", "scipy", "matplotlib", "scapy")
+PACKAGES = ("msgspec", "numpy", "pandas", "scipy", "matplotlib", "scapy")
 TOOLS = {"iproute2": ["ip", "-V"], "nftables": ["nft", "--version"]}
 FORMAT = 1
 

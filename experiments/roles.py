@@ -38,7 +38,9 @@ class Roles(NamedTuple):
 def address_of(spec: RunSpec, node: str) -> IPv6Address:
     address = spec.topology.nodes[node].address
     if address is None:
-        raise ValueError(f"nodes.{node}.address: missing; a {spec.topology.nodes[node].role} has one")
+        raise ValueError(
+            f"nodes.{node}.address: missing; a {spec.topology.nodes[node].role} has one"
+        )
     return address
 
 

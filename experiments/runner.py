@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from experiments.engines.base import Engine, EngineUnavailable
+from experiments.engines.process import die_with
 from experiments.experiment import Point, jobs, load, points
 from experiments.job import Job, write_atomically
 from experiments.progress import Progress
@@ -20,7 +24,7 @@ from experiments.provenance import FORMAT, ROOT, describe_run, run_key
 from experiments.spec import Experiment
 from nodes.strict import InputError, to_json
 
-RESULTS = ROOT / "results"
+RESULTS = Path(os.environ.get("FLOWMOB_RESULTS") or ROOT / "results")
 UNFINISHED = ".unfinished"
 FAILED = "failed"
 # What a run contributes to runs.csv.
@@ -117,9 +121,9 @@ class _Runs:
             f"engine {self._engine.name}, {workers} at a time, "
             f"{emulated:.0f} s of emulated time to go"
         )
-        with ProcessPoolExecutor(max_workers=workers) as pool:
+        with ProcessPoolExecutor(workers, initializer=_begin) as pool:
             futures: dict[Future[str | None], Job] = {
-                pool.submit(_execute, self._folder, job, key, self._engine): job
+                pool.submit(_work, self._folder, job, key, self._engine): job
                 for job, key in missing
             }
             try:
@@ -131,9 +135,30 @@ class _Runs:
                 raise OSError("a worker process was killed; finished runs are kept") from None
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
+                for worker in multiprocessing.active_children():
+                    worker.terminate()
                 raise
         progress.finish()
         return outcomes
+
+
+def _begin() -> None:
+    """A worker process ends with the runner, and when the runner says so; Ctrl-C is for that."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _stop)
+    die_with(os.getppid(), signal.SIGTERM)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(1)
+
+
+def _work(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
+    try:
+        return _execute(folder, job, key, engine)
+    except SystemExit:
+        # The pool would take this for the run's failure, and give the worker the next run.
+        os._exit(1)
 
 
 def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.measure import COLUMNS, OK, write_whole
+from experiments.job import write_atomically
+from experiments.measure import COLUMNS, OK
 from experiments.statistics import Interval, bootstrap_interval, quantile_interval
 from nodes.strict import MISSING, InputError
 
@@ -122,8 +123,8 @@ def write_summary(results_dir: Path) -> None:
     """Write summary.csv and table.tex next to runs.csv. Raises InputError."""
     runs = read_runs(results_dir)
     summary = summarise(runs).to_csv(index=False, lineterminator="\n")
-    write_whole(results_dir / "summary.csv", summary.encode())
-    write_whole(results_dir / "table.tex", latex_table(runs).encode())
+    write_atomically(results_dir / "summary.csv", summary.encode())
+    write_atomically(results_dir / "table.tex", latex_table(runs).encode())
 
 
 def latex_table(runs: pd.DataFrame) -> str:

@@ -1,0 +1,54 @@
+"""Figures of an experiment, by the names that its TOML file lists."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from experiments.figures import (
+    latency_delay,
+    latency_ecdf,
+    packet_counts,
+    run_detail,
+    style,
+    tcp_goodput,
+)
+from experiments.figures.results import Results
+from nodes.strict import InputError
+
+FIGURES: Mapping[str, Callable[[Results], Figure]] = {
+    "move-latency-ecdf": latency_ecdf.draw,
+    "move-latency-delay": latency_delay.draw,
+    "packet-counts": packet_counts.draw,
+    "run-detail": run_detail.draw,
+    "tcp-goodput": tcp_goodput.draw,
+}
+
+
+def check_names(names: Sequence[str], source: str) -> None:
+    """Raises InputError, which names `source`, for a figure that there isn't."""
+    for number, name in enumerate(names):
+        if name not in FIGURES:
+            near = difflib.get_close_matches(name, FIGURES, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            expected = f"expected one of {', '.join(FIGURES)}{hint}"
+            raise InputError(source, f"figures[{number}]", name, expected)
+
+
+def draw_figures(results_dir: Path, names: Sequence[str], folder: Path | None = None) -> list[Path]:
+    """Draw figures as PDF and PNG into `folder` (`results_dir`/figures when None).
+
+    Returns the files. Raises InputError for an unknown name, or for results that lack what a
+    figure needs; OSError.
+    """
+    check_names(names, str(results_dir))
+    results = Results(results_dir)
+    target = results_dir / "figures" if folder is None else folder
+    target.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name in names:
+        written += style.save(FIGURES[name](results), target / name)
+    return written

@@ -1,0 +1,52 @@
+from pathlib import Path
+
+import pytest
+
+mininet = pytest.importorskip("mininet", reason="comes with the distribution")
+
+from experiments.capture import (  # noqa: E402
+    BLOCK_BYTES,
+    Expected,
+    expected_frames,
+    ring_frames,
+)
+from experiments.spec import Move, RunSpec, TcpDownload, UdpFlow  # noqa: E402
+from nodes.strict import load_toml  # noqa: E402
+from topologies.model import Topology  # noqa: E402
+
+REFERENCE = Path(__file__).parents[2] / "topologies" / "reference.toml"
+
+
+def spec(moves: tuple[Move, ...] = (), **flows: UdpFlow | TcpDownload) -> RunSpec:
+    return RunSpec(topology=load_toml(REFERENCE, Topology), flows=flows, moves=moves)
+
+
+def test_a_udp_flow_counts_at_every_access_that_it_may_use() -> None:
+    flow = UdpFlow(anchor="wlan", start="wlan", port=5001, from_s=5.0, until_s=29.0)
+    stays = expected_frames(spec(a=flow))
+    assert stays["mn-cell"] == Expected(0, 0)
+    moves = expected_frames(spec((Move("a", "cell", 10.0),), a=flow))
+    assert set(moves) == {"cn-lma", "lma-core", "mn-wlan", "mn-cell"}
+    assert set(moves.values()) == {Expected(1200, 1200)}
+
+
+def test_tcp_fills_the_fastest_line_and_is_not_captured_at_the_lma() -> None:
+    flow = TcpDownload(anchor="cell", start="cell", port=5201, from_s=5.0, until_s=15.0)
+    counts = expected_frames(spec(a=flow))
+    segments = round(20e6 * 10 / 8 / 1500) + 1
+    assert counts["mn-cell"].inbound == pytest.approx(segments, abs=1)
+    assert counts["cn-lma"].outbound == counts["mn-cell"].inbound
+    assert counts["lma-core"] == counts["mn-wlan"] == Expected(0, 0)
+
+
+def test_tcp_flows_share_a_line() -> None:
+    one = TcpDownload(anchor="cell", start="cell", port=5201, from_s=5.0, until_s=15.0)
+    two = TcpDownload(anchor="cell", start="cell", port=5202, from_s=5.0, until_s=15.0)
+    assert expected_frames(spec(a=one, b=two)) == expected_frames(spec(a=one))
+
+
+@pytest.mark.parametrize("expected", [0, 1, 10_000])
+def test_rings_are_whole_blocks_with_room_to_spare(expected: int) -> None:
+    frames = ring_frames(expected, 256)
+    assert frames * 256 % BLOCK_BYTES == 0
+    assert frames >= expected * 1.25

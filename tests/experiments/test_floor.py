@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import floor
+from experiments.spec import RunSpec
+from tests.experiments.synthetic import run_spec
+
+
+def spec_of(model: str, switch: str = "on-ack", **more: Any) -> RunSpec:
+    return run_spec(model, switch, **more)
+
+
+def test_one_way_delay_by_hand() -> None:
+    topology = run_spec().topology
+    # Payload 172: IPv6 packet 220, frame 234; in the tunnel 40 more: frame 274.
+    ip_bytes = floor.packet_bytes(run_spec().flows["a"], 172)
+    assert ip_bytes == 220
+    assert floor.cn_to_lma_ms(topology, ip_bytes) == pytest.approx(5 + 234 * 8 / 1e6)
+    core = 10 + 2 * 274 * 8 / 1e6
+    assert floor.lma_to_mn_ms(topology, "wlan", ip_bytes) == pytest.approx(
+        core + 2 + 234 * 8 / 50e3
+    )
+    assert floor.lma_to_mn_ms(topology, "cell", ip_bytes) == pytest.approx(
+        core + 25 + 234 * 8 / 20e3
+    )
+    assert floor.mn_to_lma_ms(topology, "cell", ip_bytes) == pytest.approx(
+        core + 25 + 234 * 8 / 10e3
+    )
+    assert floor.lma_mag_delay_ms(topology, "wlan") == 10.0
+    assert floor.access_delay_ms(topology, "cell") == 35.0
+
+
+# Round trip of 10 ms each way and two frames of 110 octets over two links of 1 Gbit/s each.
+ROUND_TRIP = 20 + 4 * 110 * 8 / 1e6
+
+
+@pytest.mark.parametrize(
+    ("model", "switch", "flow", "to", "expected"),
+    [
+        ("shared", "on-ack", "a", "cell", 0.0),
+        ("unique", "on-ack", "a", "cell", ROUND_TRIP),
+        ("unique", "on-ack", "b", "wlan", ROUND_TRIP),
+        ("unique", "on-send", "a", "cell", 0.0),
+        ("unique", "on-ack", "a", "wlan", 0.0),  # back to its default path
+        ("hybrid", "on-ack", "a", "cell", 0.0),  # the first attachment's prefix is shared
+        ("hybrid", "on-ack", "b", "wlan", ROUND_TRIP),  # the second's own is not
+    ],
+)
+def test_mandatory_signalling(model: str, switch: str, flow: str, to: str, expected: float) -> None:
+    spec = spec_of(model, switch)
+    found = floor.signalling_ms(spec, spec.flows[flow], to)
+    assert found == pytest.approx(expected)
+
+
+def test_no_signalling_where_prefixes_are_delivered_at_attachment() -> None:
+    spec = run_spec("unique", protocol={"prefix_model": "unique", "prefix_delivery": "at-attach"})
+    assert floor.signalling_ms(spec, spec.flows["a"], "cell") == 0.0
+
+
+def test_hybrid_goes_by_the_order_of_attachment() -> None:
+    spec = run_spec(
+        "hybrid",
+        attachments=[{"access": "cell", "at_s": 1.0}, {"access": "wlan", "at_s": 2.0}],
+    )
+    assert floor.prefix_is_shared(spec, "cell")
+    assert not floor.prefix_is_shared(spec, "wlan")
+
+
+def downlink(decision_s: float, signalling: float, sent: list[float]) -> float:
+    spec = run_spec()
+    return floor.move_floor_ms(
+        spec,
+        spec.flows["b"],
+        "wlan",
+        decision_s,
+        sent_s=np.array(sent),
+        payload_bytes=172,
+        signalling=signalling,
+    )
+
+
+TO_LMA = 5.001872
+TO_WLAN = 12.041824
+
+
+def test_the_first_packet_that_reaches_the_lma_late_enough_counts() -> None:
+    sent = [20.0, 20.02, 20.04]
+    assert downlink(20.003, 0.0, sent) == pytest.approx(TO_LMA - 3 + TO_WLAN)
+    assert downlink(20.006, 0.0, sent) == pytest.approx(20 + TO_LMA - 6 + TO_WLAN)
+    assert downlink(20.003, 20.0, sent) == pytest.approx(20 + TO_LMA - 3 + TO_WLAN)
+    assert downlink(20.003, 2.5, sent) == pytest.approx(20 + TO_LMA - 3 + TO_WLAN)
+
+
+def test_a_packet_that_arrives_with_the_decision_counts() -> None:
+    assert downlink(20.0 + TO_LMA / 1000, 0.0, [20.0]) == pytest.approx(TO_WLAN)
+
+
+def test_no_floor_without_a_packet() -> None:
+    assert math.isnan(downlink(20.1, 0.0, [20.0]))
+
+
+def test_uplink_waits_for_the_first_downlink_packet() -> None:
+    spec = run_spec()
+    found = floor.uplink_floor_ms(
+        spec,
+        spec.flows["b"],
+        "wlan",
+        20.003,
+        downlink_floor_ms=14.04,
+        sent_s=np.array([20.0, 20.017, 20.018]),
+        payload_bytes=172,
+    )
+    assert found == pytest.approx(15.0 + TO_WLAN)
+
+
+def test_a_static_uplink_has_no_floor() -> None:
+    spec = run_spec(protocol={"uplink": "static"})
+    found = floor.uplink_floor_ms(
+        spec,
+        spec.flows["b"],
+        "wlan",
+        20.0,
+        downlink_floor_ms=1.0,
+        sent_s=np.array([21.0]),
+        payload_bytes=172,
+    )
+    assert math.isnan(found)
+
+
+def test_no_path_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no path from cn to mn"):
+        floor.path_between(run_spec().topology, "cn", "mn")

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.event_log import Event
+from experiments.moves import MoveRecord, follow, plan
+from tests.experiments.synthetic import run_spec
+
+SPEC = run_spec("unique")
+
+
+def event(tick: int, name: str, **detail: Any) -> Event:
+    return Event(tick, "lma", name, detail)
+
+
+def followed(*events: Event) -> list[MoveRecord]:
+    records = plan(SPEC, (12.0, 12.0))
+    follow(records, SPEC, events)
+    return records
+
+
+def test_moves_at_one_instant_are_told_apart_by_sequence() -> None:
+    first, second = followed(
+        event(1_200_000, "decision", fid=1, to="cell"),
+        event(1_200_000, "fmi-sent", sequence=7),
+        event(1_200_000, "decision", fid=2, to="wlan"),
+        event(1_200_000, "fmi-sent", sequence=8),
+        event(1_202_000, "fma-received", sequence=8, status=0),
+        event(1_202_000, "switched", fid=2, to="wlan"),
+        event(1_205_000, "fma-received", sequence=7, status=0),
+        event(1_205_000, "switched", fid=1, to="cell"),
+    )
+    assert (first.fma_received, first.switched) == ([1_205_000], 1_205_000)
+    assert (second.fma_received, second.switched) == ([1_202_000], 1_202_000)
+
+
+def test_a_retransmitted_fmi_stays_with_its_move() -> None:
+    first, second = followed(
+        event(1_200_000, "decision", fid=1, to="cell"),
+        event(1_200_000, "fmi-sent", sequence=7),
+        event(1_250_000, "decision", fid=2, to="wlan"),
+        event(1_300_000, "fmi-sent", sequence=7),
+    )
+    assert first.fmi_sent == [1_200_000, 1_300_000]
+    assert second.fmi_sent == []
+
+
+def test_other_nodes_and_other_decisions_do_not_count() -> None:
+    first, second = followed(
+        Event(1, "mag1", "decision", {"fid": 1, "to": "cell"}),
+        event(2, "decision", fid=3, to="cell"),
+        event(2, "fmi-sent", sequence=9),
+        event(3, "decision", fid=1, to="wlan"),
+    )
+    assert (first.decision, second.decision) == (None, None)
+    assert first.fmi_sent == second.fmi_sent == []
+
+
+def test_the_source_of_a_move_is_where_the_one_before_left_the_flow() -> None:
+    moves = [{"flow": "a", "to": "wlan", "at_s": 20}, {"flow": "a", "to": "cell", "at_s": 12}]
+    back, there = plan(run_spec(moves=moves), (20.0, 12.0))
+    assert (there.source, back.source) == ("wlan", "cell")
