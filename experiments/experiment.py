@@ -53,6 +53,10 @@ def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[
     source = f"{name}.toml"
     found: list[Point] = []
     for part_name, part in experiment.parts.items():
+        for factor in part.factors:
+            if not factor.levels:
+                key = f"parts.{part_name}.factors"
+                raise InputError(source, key, factor.name, "has no levels; expected one at least")
         wanted = experiment.seeds if seeds is None else seeds
         wanted = wanted if part.seeds is None else min(wanted, part.seeds)
         for levels in itertools.product(*(factor.levels for factor in part.factors)):

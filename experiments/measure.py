@@ -41,6 +41,7 @@ AROUND_TICKS = TICKS_PER_S
 TICKS_PER_MS = TICKS_PER_S / 1000
 OK = "ok"
 
+RUNS, DOWNLOADS = "runs.csv", "downloads.csv"
 COLUMNS = [
     "experiment",
     "point",
@@ -130,9 +131,23 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     return rows
 
 
-def write_runs(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """`runs.csv`: known columns in fixed order, then factors by name; None is an empty field."""
+def write_runs(rows: Iterable[dict[str, Any]], results_dir: Path) -> None:
+    """`runs.csv`, and `downloads.csv` for the rows of TCP transfers if there are any.
+
+    They are apart because the one is the same, byte for byte, whenever its seeds are run again,
+    and the other is not: a bulk transfer reacts to every microsecond.
+    """
     rows = list(rows)
+    downloads = [row for row in rows if row.get("traffic") == "tcp"]
+    _write_table([row for row in rows if row.get("traffic") != "tcp"], results_dir / RUNS)
+    if downloads:
+        _write_table(downloads, results_dir / DOWNLOADS)
+    else:
+        (results_dir / DOWNLOADS).unlink(missing_ok=True)
+
+
+def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
+    """Known columns in fixed order, then factors by name; None is an empty field."""
     extra = sorted({key for row in rows for key in row} - set(COLUMNS))
     text = io.StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")

@@ -12,10 +12,10 @@ LINE_EVERY_S = 15.0
 class Progress:
     """One line that is rewritten on a terminal; elsewhere a line every 15 s."""
 
-    def __init__(self, name: str, total: int, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, name: str, total: int, stream: TextIO | None = None) -> None:
         self._name = name
         self._total = total
-        self._stream = stream
+        self._stream = sys.stdout if stream is None else stream
         self._done = 0
         self._failed = 0
         self._started = time.monotonic()
@@ -30,7 +30,8 @@ class Progress:
         self._done += 1
         if failure is not None:
             self._failed += 1
-            self._write(f"{self._name}: {run} failed: {failure.splitlines()[0]}", end="\n")
+            reason = next(iter(failure.splitlines()), "no reason given")
+            self._write(f"{self._name}: {run} failed: {reason}", end="\n")
         elapsed = time.monotonic() - self._started
         remaining = elapsed / self._done * (self._total - self._done)
         text = (

@@ -15,7 +15,7 @@ from experiments.job import Job
 from nodes.strict import to_builtins
 
 ROOT = Path(__file__).parent.parent
-# What a run executes. Analysis and figures are not part of it: they can be redone from the data.
+# What a run executes, and the analysis with it: its rows are kept beside the run's data.
 CODE = ("topologies", "nodes", "experiments")
 CODE_SUFFIXES = (".py", ".sh")
 PACKAGES = ("msgspec", "numpy", "pandas", "scipy", "matplotlib", "scapy")

@@ -62,7 +62,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                 switch=protocol.switch,
             )
         },
-        accesses={name: TECHNOLOGIES[name] for name in topology.accesses},
+        accesses={name: _technology(name) for name in topology.accesses},
         authorized_mags=tuple(address_of(spec, mag) for mag in mags),
         min_delay_between_update_notification_replay_ms=round(
             protocol.notification_retransmit_delay_s * 1000
@@ -84,7 +84,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             access_interfaces={
                 link.interface(mag): AccessProfile(
                     mn_id=MN_ID,
-                    access_technology=TECHNOLOGIES[access].technology,
+                    access_technology=_technology(access).technology,
                     link_layer_id=mac(topology, _link_name(spec, access), link.ends[1]),
                     handoff_indicator=int(handoff),
                 )
@@ -112,6 +112,13 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         ),
     )
     return Roles(lma_config, mag_configs, mn_config)
+
+
+def _technology(access: str) -> Access:
+    if access not in TECHNOLOGIES:
+        known = ", ".join(TECHNOLOGIES)
+        raise ValueError(f"topology.links: access is {access!r}; expected one of {known}")
+    return TECHNOLOGIES[access]
 
 
 def _link_name(spec: RunSpec, access: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from experiments.job import write_atomically
-from experiments.measure import COLUMNS, OK
+from experiments.measure import COLUMNS, DOWNLOADS, OK, RUNS
 from experiments.statistics import Interval, bootstrap_interval, quantile_interval
 from nodes.strict import MISSING, InputError
 
@@ -38,9 +38,20 @@ DIRECTION_WORDS = {"fast-to-slow": "fast to slow", "slow-to-fast": "slow to fast
 
 
 def read_runs(results_dir: Path) -> pd.DataFrame:
-    """`runs.csv` with a column `model` added. Raises InputError when it isn't there, or is not
+    """`runs.csv` and `downloads.csv` with a column `model` added. Raises InputError when it isn't there, or is not
     what this version writes."""
-    path = results_dir / "runs.csv"
+    tables = [_read_table(results_dir / RUNS)]
+    if (results_dir / DOWNLOADS).exists():
+        tables.append(_read_table(results_dir / DOWNLOADS))
+    filled = [table for table in tables if len(table)] or tables[:1]
+    runs = pd.concat(filled, ignore_index=True)
+    runs["model"] = [
+        model_name(*pair) for pair in zip(runs["prefix_model"], runs["switch_policy"], strict=True)
+    ]
+    return runs
+
+
+def _read_table(path: Path) -> pd.DataFrame:
     text = {"seed": int, "run": str, "point": str, "flow": str, "status": str}
     try:
         runs = pd.read_csv(path, dtype=text)
@@ -56,9 +67,6 @@ def read_runs(results_dir: Path) -> pd.DataFrame:
             MISSING,
             f"lacks {', '.join(absent)}; written by another version? run the experiment again",
         )
-    runs["model"] = [
-        model_name(*pair) for pair in zip(runs["prefix_model"], runs["switch_policy"], strict=True)
-    ]
     return runs
 
 

@@ -25,7 +25,8 @@ class BindingUpdateListEntry:
     """One attached interface of a mobile node, by the access interface that it attached to.
 
     `prefixes` are on-link; `off_link_prefixes` are routed and never advertised (RFC 7864 section
-    4.1). `request` is the PBU that waits for an answer, to be sent again at `retransmit_at`.
+    4.1); `hosted` are those that are routed at present, and none are while the node is away.
+    `request` is the PBU that waits for an answer, to be sent again at `retransmit_at`.
     Times are monotonic, in s.
     """
 
@@ -35,15 +36,12 @@ class BindingUpdateListEntry:
     state: Registration = Registration.REQUESTED
     prefixes: tuple[IPv6Network, ...] = ()
     off_link_prefixes: tuple[IPv6Network, ...] = ()
+    hosted: tuple[IPv6Network, ...] = ()
     request: ProxyBindingUpdate | None = None
     retransmit_at: float | None = None
     timeout: float = INITIAL_BINDACK_TIMEOUT_S
     refresh_at: float | None = None
     advertise_at: float | None = None
-
-    @property
-    def hosted(self) -> tuple[IPv6Network, ...]:
-        return self.prefixes + self.off_link_prefixes
 
     def sent(self, request: ProxyBindingUpdate, now: float, *, again: bool) -> None:
         """Start the timer: INITIAL_BINDACK_TIMEOUT, doubled with each retransmission up to

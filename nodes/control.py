@@ -13,7 +13,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -22,19 +22,29 @@ from nodes.daemon import Daemon
 from nodes.strict import InputError, from_json
 
 MAX_REQUEST = 65_536
+MAX_WAITING = 1 << 22  # octets of replies that a client may leave unread
 Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 
 
-class ListBindings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"):
+class ListBindings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
+):
     id: Any = None
 
 
-class ListFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"):
+class ListFlows(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"
+):
     id: Any = None
 
 
 class AddFlow(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="add-flow", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="add-flow",
+    kw_only=True,
 ):
     """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
 
@@ -43,12 +53,17 @@ class AddFlow(
     priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     selector: dict[str, Any]
     to: int | str
-    action: str = "forward"
+    action: Literal["forward", "drop"] = "forward"
     id: Any = None
 
 
 class RemoveFlow(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="remove-flow", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="remove-flow",
+    kw_only=True,
 ):
     mn: str
     fid: Fid
@@ -56,7 +71,12 @@ class RemoveFlow(
 
 
 class MoveFlow(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="move-flow", kw_only=True
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="move-flow",
+    kw_only=True,
 ):
     mn: str
     fid: Fid
@@ -132,18 +152,32 @@ class Connection:
         self._daemon = daemon
         self._request = request
         self._buffer = b""
+        self._unsent = b""
         self._open = True
         accepted.setblocking(False)
         daemon.watch(accepted, self._readable)
 
     def send(self, answer: dict[str, Any]) -> None:
-        """Drops the answer if the other side is gone or doesn't read."""
+        """Drops the answer if the other side is gone; gives up on one that doesn't read."""
+        if not self._open:
+            return
+        self._unsent += json.dumps(answer, default=str).encode() + b"\n"
+        self._flush()
+        if len(self._unsent) > MAX_WAITING:
+            self._close()
+
+    def _flush(self) -> None:
+        """Send what the socket takes now, and the rest when it takes more."""
         if not self._open:
             return
         try:
-            self._socket.send(json.dumps(answer, default=str).encode() + b"\n")
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except BlockingIOError:
+            pass
         except OSError:
             self._close()
+            return
+        self._daemon.watch(self._socket, self._readable, self._flush if self._unsent else None)
 
     def _readable(self) -> None:
         try:

@@ -49,9 +49,7 @@ def random_source(config: DaemonConfig, node: str) -> random.Random:
 class Daemon:
     """`perform` carries out the actions that this class doesn't know."""
 
-    def __init__(
-        self, core: Core, events: EventWriter, perform: Callable[[Action], None]
-    ) -> None:
+    def __init__(self, core: Core, events: EventWriter, perform: Callable[[Action], None]) -> None:
         self._core = core
         self._events = events
         self._perform = perform
@@ -60,8 +58,19 @@ class Daemon:
         self._selector = selectors.SelectSelector()
         self._stopping = False
 
-    def watch(self, readable: Readable, handler: Callable[[], None]) -> None:
-        self._selector.register(readable, selectors.EVENT_READ, handler)
+    def watch(
+        self,
+        readable: Readable,
+        handler: Callable[[], None],
+        writable: Callable[[], None] | None = None,
+    ) -> None:
+        """Call `handler` when there is something to read and, if given, `writable` when something
+        can be written. A later call for the same object replaces an earlier one."""
+        events = selectors.EVENT_READ | (0 if writable is None else selectors.EVENT_WRITE)
+        if readable in self._selector.get_map():
+            self._selector.modify(readable, events, (handler, writable))
+        else:
+            self._selector.register(readable, events, (handler, writable))
 
     def forget(self, readable: Readable) -> None:
         self._selector.unregister(readable)
@@ -88,15 +97,19 @@ class Daemon:
         previous = signal.set_wakeup_fd(wake_up_writer)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
-        self._selector.register(wake_up, selectors.EVENT_READ, self._stop)
+        self._selector.register(wake_up, selectors.EVENT_READ, (self._stop, None))
         try:
             self.carry_out()
             self._events.write("started")
             if ready is not None:
                 ready()
             while not self._stopping:
-                for key, _ in self._selector.select(self._until_timer()):
-                    key.data()
+                for key, events in self._selector.select(self._until_timer()):
+                    readable, writable = key.data
+                    if events & selectors.EVENT_READ:
+                        readable()
+                    if events & selectors.EVENT_WRITE and writable is not None:
+                        writable()
                 due = self._core.timer()
                 if due is not None and due <= time.monotonic():
                     self._core.handle_timer(now())
@@ -136,9 +149,7 @@ class Daemon:
         except UnknownType as error:
             self._events.write("unknown-type", {"source": received.source, "why": str(error)})
             answer = BindingError(BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
-            mobility.send(
-                encode(answer, mobility.address, received.source), received.source
-            )
+            mobility.send(encode(answer, mobility.address, received.source), received.source)
         except MalformedMessage as error:
             self._events.write("malformed", {"source": received.source, "why": str(error)})
         return None

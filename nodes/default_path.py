@@ -47,9 +47,7 @@ class DefaultPath:
             if prefix in self._routes and self._routes[prefix] == target:
                 continue
             self._routes[prefix] = target
-            actions.append(
-                BlockPrefix(prefix) if target is None else RoutePrefix(prefix, target)
-            )
+            actions.append(BlockPrefix(prefix) if target is None else RoutePrefix(prefix, target))
         return actions
 
     def close_tunnels(self, bindings: BindingCache) -> list[Action]:

@@ -10,17 +10,22 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Action, ForwardFlow, InstallFlow, Instant, Log, RemoveFlow, Reply
 from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.config import LmaConfig, MobileNodePolicy
-from nodes.flow_mobility_cache import FlowConflict, FlowMobilityCache, FlowMobilityCacheEntry
+from nodes.flow_mobility_cache import (
+    FlowAction,
+    FlowConflict,
+    FlowMobilityCache,
+    FlowMobilityCacheEntry,
+)
 from nodes.update_notification import Outstanding, UpdateNotifier
 from nodes.wire.messages import (
-    UpdateNotificationReason,
     UpdateNotification,
     UpdateNotificationAcknowledgement,
+    UpdateNotificationReason,
 )
 from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
@@ -28,18 +33,20 @@ from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 # Kernel marks below this are those of tunnels; flow keys are above, so that a packet whose flow
 # has no binding carries a mark that no routing rule knows and takes the default path.
 FIRST_FLOW_KEY = 0x10000
+NOT_SUPPORTED = "the MAG doesn't support Update Notifications"
 
 
 @dataclass(slots=True)
 class PendingMove:
-    """A move that waits for an FMA."""
+    """A move that waits for an FMA. `previous` is what the row goes back to if it fails; a flow
+    that is new has nothing to go back to, and `number` is None."""
 
     mn_id: str
     fid: int
     previous: tuple[int, ...]
     target: int
-    token: int | None
-    number: int
+    token: int
+    number: int | None
 
 
 @dataclass(slots=True)
@@ -65,8 +72,14 @@ class FlowMobility:
         )
         self._keys: dict[tuple[str, int], int] = {}
         self._next_key = FIRST_FLOW_KEY
-        self._forwarding: dict[int, object] = {}
+        self._forwarding: dict[int, IPv6Address | None] = {}
+        self._installed: dict[int, tuple[IPv6Network, ...]] = {}
         self._moves = 0
+        # By BID: what is to be signalled once the FMI that is under way has been answered. Two at
+        # a time could arrive in either order, and each is the whole set.
+        self._waiting: dict[int, list[PendingMove]] = {}
+        self._deliveries: set[int] = set()
+        self._unsupporting: set[IPv6Address] = set()
         self._actions: list[Action] = []
 
     def take_actions(self) -> list[Action]:
@@ -76,7 +89,9 @@ class FlowMobility:
     def deadline(self) -> float | None:
         return self._notifier.deadline()
 
-    def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int) -> None:
+    def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
+        """Add a flow. If its binding's MAG has to be told of a prefix first, packets take the
+        default path until it has answered, and the reply comes then."""
         unknown = [bid for bid in entry.bids if not self._belongs(bid, mn_id)]
         if unknown or not entry.bids:
             return self._refuse(token, f"bids is {list(entry.bids)}; expected bindings of {mn_id}")
@@ -84,23 +99,31 @@ class FlowMobility:
             self.cache.add(mn_id, entry)
         except FlowConflict as conflict:
             return self._refuse(token, str(conflict))
-        key = self._keys[mn_id, entry.fid] = self._next_key
+        self._keys[mn_id, entry.fid] = self._next_key
         self._next_key += 1
-        self._actions.append(InstallFlow(key, entry, self._prefixes_of(mn_id, entry)))
         self.refresh(mn_id)
         self._log("flow-added", mn_id, entry.fid, to=self._names(entry.bids))
-        self._actions.append(Reply(token, {"fid": entry.fid}))
-        return None
+        target = self._registered_of(entry)
+        if target is None:
+            self._actions.append(Reply(token, {"fid": entry.fid}))
+            return None
+        return self._arrange(PendingMove(mn_id, entry.fid, (), target.bid, token, None), now)
 
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
-        if self.cache.remove(mn_id, fid) is None:
+        if self.cache.get(mn_id, fid) is None:
             return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
-        key = self._keys.pop((mn_id, fid))
-        self._forwarding.pop(key, None)
-        self._actions.append(RemoveFlow(key))
-        self._log("flow-removed", mn_id, fid)
+        self._supersede(mn_id, fid, "removed", "the flow was removed")
+        self._remove(mn_id, fid)
         self._actions.append(Reply(token, {"fid": fid}))
         return None
+
+    def _remove(self, mn_id: str, fid: int) -> None:
+        self.cache.remove(mn_id, fid)
+        key = self._keys.pop((mn_id, fid))
+        self._forwarding.pop(key, None)
+        if self._installed.pop(key, None) is not None:
+            self._actions.append(RemoveFlow(key))
+        self._log("flow-removed", mn_id, fid)
 
     def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
         """Move a flow to binding `bid`. The reply comes when the move is complete or has failed."""
@@ -118,34 +141,63 @@ class FlowMobility:
             to=self._names((bid,)),
             **{"from": self._names(row.bids), "move": self._moves},
         )
-        self._supersede(mn_id, fid)
-        move = PendingMove(mn_id, fid, row.bids, bid, token, self._moves)
+        previous = self._supersede(
+            mn_id, fid, "superseded", "a newer move of this flow replaced it"
+        )
+        return self._arrange(
+            PendingMove(mn_id, fid, previous or row.bids, bid, token, self._moves), now
+        )
+
+    def _arrange(self, move: PendingMove, now: Instant) -> None:
+        """Make a move at once if nothing has to be signalled for it, else have it signalled."""
+        row, target = self.cache.get(move.mn_id, move.fid), self._bindings.get(move.target)
+        assert row is not None
+        assert target is not None
         missing = self._missing_prefixes(target, row)
+        asked = self._outstanding_for(target)
         if not missing:
             self._switch(move)
             self._finish(move)
-            return None
-        asked = self._outstanding_for(target)
-        if asked is not None and set(missing) <= set(asked.prefixes):
+        elif asked is None:
+            self._initiate(target, missing, [move], now)
+        elif set(missing) <= set(asked.prefixes):
             asked.moves.append(move)
+            self._switch_early([move])
         else:
-            wanted = self._wanted_set(target, missing, asked)
-            self._initiate(target, wanted, [move], now)
-        if self._policy(mn_id).switch == "on-send":
-            self._switch(move)
-        return None
+            self._waiting.setdefault(target.bid, []).append(move)
 
     def deliver(self, entry: BindingCacheEntry, now: Instant) -> None:
-        """Put the prefixes of an MN's other bindings in place at `entry`'s MAG ahead of any move."""
+        """Put the prefixes of an MN's other bindings in place at `entry`'s MAG, before any move."""
+        if self._outstanding_for(entry) is not None:
+            self._deliveries.add(entry.bid)
+            return
         missing = tuple(
             prefix
-            for prefix in self.prefixes_to_deliver(entry)
+            for prefix in self._prefixes_to_deliver(entry)
             if prefix not in entry.flow_mobility_prefixes
         )
         if missing:
-            self._initiate(entry, self._wanted_set(entry, missing, None), [], now)
+            self._initiate(entry, missing, [], now)
 
-    def prefixes_to_deliver(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
+    def off_link_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
+        """What `entry`'s MAG has to have with the L bit, and gets with a PBA (RFC 7864 section
+        3.3): what it has, what its flows need, and ahead of any move what the policy says."""
+        if self._policy(entry.mn_id).prefix_delivery == "at-attach":
+            prefixes = self._prefixes_to_deliver(entry)
+        else:
+            prefixes = entry.flow_mobility_prefixes
+        for row in self.cache.rows(entry.mn_id):
+            if entry.bid in row.bids and row.action is FlowAction.FORWARD:
+                prefixes += self._prefixes_of(entry.mn_id, row)
+        return tuple(prefix for prefix in dict.fromkeys(prefixes) if prefix not in entry.prefixes)
+
+    def asked_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
+        """What an unanswered FMI asks of `entry`'s MAG. A PBA is the whole set as well, so one that
+        crosses the FMI must not take it back."""
+        asked = self._outstanding_for(entry)
+        return () if asked is None else asked.prefixes
+
+    def _prefixes_to_deliver(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
         """Prefixes that the MN has by other bindings only, in the order of its bindings."""
         prefixes: list[IPv6Network] = []
         for other in self._bindings.of(entry.mn_id):
@@ -156,82 +208,134 @@ class FlowMobility:
 
     def refresh(self, mn_id: str) -> None:
         """Bring rows and forwarding in line with the binding cache after it changed: a row is
-        inactive only if all its bindings are deregistered (RFC 7864 section 5.2)."""
+        inactive only if all its bindings are deregistered (RFC 7864 section 5.2). Packets whose
+        prefix the MAG of an active row doesn't route stay on the default path."""
         for row in self.cache.rows(mn_id):
-            proxy_coa = None
-            for bid in row.bids:
-                binding = self._bindings.get(bid)
-                if binding is not None and binding.registered:
-                    proxy_coa = binding.proxy_coa
-                    break
-            if row.active != (proxy_coa is not None):
-                self.cache.set_active(mn_id, row.fid, proxy_coa is not None)
+            target = self._registered_of(row)
+            if row.active != (target is not None):
+                row = self.cache.set_active(mn_id, row.fid, target is not None)  # noqa: PLW2901
             key = self._keys[mn_id, row.fid]
+            prefixes = tuple(sorted(self._prefixes_of(mn_id, row)))
+            if target is not None and row.action is FlowAction.FORWARD:
+                there = self._prefixes_at(target)
+                prefixes = tuple(prefix for prefix in prefixes if prefix in there)
+            proxy_coa = target.proxy_coa if target is not None and prefixes else None
+            if proxy_coa is not None and self._installed.get(key) != prefixes:
+                self._install(key, row, prefixes)
             if key not in self._forwarding or self._forwarding[key] != proxy_coa:
                 self._forwarding[key] = proxy_coa
                 self._actions.append(ForwardFlow(key, proxy_coa))
 
-    def binding_removed(self, entry: BindingCacheEntry) -> None:
-        """Moves to a binding that is gone can't be completed."""
-        for outstanding in self._notifier.withdraw(entry.proxy_coa):
-            subject = outstanding.subject
-            assert isinstance(subject, PrefixSet)
-            self._fail(subject, "the target deregistered")
+    def _install(
+        self, key: int, row: FlowMobilityCacheEntry, prefixes: tuple[IPv6Network, ...]
+    ) -> None:
+        if key in self._installed:
+            self._actions.append(RemoveFlow(key))
+            del self._forwarding[key]
+        self._installed[key] = prefixes
+        self._actions.append(InstallFlow(key, row, prefixes))
+
+    def _registered_of(self, row: FlowMobilityCacheEntry) -> BindingCacheEntry | None:
+        """The first registered one of a row's bindings."""
+        for bid in row.bids:
+            binding = self._bindings.get(bid)
+            if binding is not None and binding.registered:
+                return binding
+        return None
+
+    def binding_removed(self, entry: BindingCacheEntry, reason: str) -> None:
+        """Moves to a binding that is gone, or at another MAG now, can't be completed."""
+
+        def concerns(outstanding: Outstanding) -> bool:
+            return _subject(outstanding).bid == entry.bid
+
+        self._deliveries.discard(entry.bid)
+        waiting = self._waiting.pop(entry.bid, [])
+        for outstanding in self._notifier.withdraw(concerns):
+            self._fail(_subject(outstanding).moves, reason)
+        self._fail(waiting, reason)
 
     def acknowledged(
-        self, message: UpdateNotificationAcknowledgement, peer: object, now: Instant
+        self, message: UpdateNotificationAcknowledgement, peer: IPv6Address, now: Instant
     ) -> None:
-        """Process an FMA (RFC 7077 section 6.1, RFC 7864 section 4.3)."""
-        outstanding = self._notifier.acknowledge(message, peer)  # type: ignore[arg-type]
+        """Process an FMA (RFC 7077 section 5.2, RFC 7864 section 4.3)."""
+        outstanding = self._notifier.acknowledge(message, peer)
         if outstanding is None:
             self._actions.append(Log("fma-discarded", {"sequence": message.sequence}))
             return
-        subject = outstanding.subject
-        assert isinstance(subject, PrefixSet)
+        subject = _subject(outstanding)
         status = int(message.status)
-        self._actions.append(
-            Log("fma-received", {"sequence": message.sequence, "status": status})
-        )
+        self._actions.append(Log("fma-received", {"sequence": message.sequence, "status": status}))
         entry = self._bindings.get(subject.bid)
-        if not message.accepted:
-            self._fail(subject, f"the MAG answered with status {status}")
-            return
-        if entry is None or not entry.registered:
-            self._fail(subject, "the target deregistered")
-            return
-        entry.flow_mobility_prefixes = subject.prefixes
-        for move in subject.moves:
-            if self._policy(move.mn_id).switch == "on-ack":
-                self._switch(move)
-            self._finish(move)
+        assert entry is not None  # else the FMI would have been withdrawn: binding_removed
+        if message.accepted:
+            entry.flow_mobility_prefixes = subject.prefixes
+            for move in subject.moves:
+                if self._policy(move.mn_id).switch == "on-ack":
+                    self._switch(move)
+                self._finish(move)
+            self.refresh(entry.mn_id)
+        else:
+            self._fail(subject.moves, f"the MAG answered with status {status}")
+        self._continue(subject.bid, now)
 
-    def unsupported(self, peer: object) -> None:
-        """A Binding Error with status 2: the MAG knows no Update Notifications (RFC 7077 6.1)."""
-        for outstanding in self._notifier.withdraw(peer):  # type: ignore[arg-type]
-            subject = outstanding.subject
-            assert isinstance(subject, PrefixSet)
-            self._fail(subject, "the MAG doesn't support Update Notifications")
+    def unsupported(self, peer: IPv6Address) -> None:
+        """A Binding Error with status 2: the MAG knows no Update Notifications, and MUST NOT get
+        any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
+        self._unsupporting.add(peer)
+        for outstanding in self._notifier.withdraw(lambda waiting: waiting.peer == peer):
+            subject = _subject(outstanding)
+            self._fail(subject.moves, NOT_SUPPORTED)
+            self._fail(self._waiting.pop(subject.bid, []), NOT_SUPPORTED)
+            self._deliveries.discard(subject.bid)
 
     def handle_timer(self, now: Instant) -> None:
         actions, expired = self._notifier.handle_timer(now)
         self._actions.extend(actions)
         for outstanding in expired:
-            self._expire(outstanding)
+            subject = _subject(outstanding)
+            self._actions.append(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
+            self._fail(subject.moves, "the MAG didn't answer the FMI")
+            self._continue(subject.bid, now)
 
-    def _expire(self, outstanding: Outstanding) -> None:
-        subject = outstanding.subject
-        assert isinstance(subject, PrefixSet)
-        self._actions.append(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
-        self._fail(subject, "the MAG didn't answer the FMI")
+    def _continue(self, bid: int, now: Instant) -> None:
+        """The FMI for binding `bid` is done with: signal what waited for that, all in one."""
+        target = self._bindings.get(bid)
+        assert target is not None
+        missing: list[IPv6Network] = []
+        moves: list[PendingMove] = []
+        for move in self._waiting.pop(bid, []):
+            row = self.cache.get(move.mn_id, move.fid)
+            assert row is not None  # else it would have been superseded
+            lacking = self._missing_prefixes(target, row)
+            if lacking:
+                missing.extend(lacking)
+                moves.append(move)
+            else:
+                self._switch(move)
+                self._finish(move)
+        if moves:
+            self._deliveries.discard(bid)
+            if self._policy(target.mn_id).prefix_delivery == "at-attach":
+                missing.extend(self._prefixes_to_deliver(target))
+            self._initiate(target, tuple(missing), moves, now)
+        elif bid in self._deliveries:
+            self._deliveries.discard(bid)
+            self.deliver(target, now)
 
     def _initiate(
         self,
         target: BindingCacheEntry,
-        prefixes: tuple[IPv6Network, ...],
+        missing: tuple[IPv6Network, ...],
         moves: list[PendingMove],
         now: Instant,
     ) -> None:
-        """Send an FMI: MN-ID followed by the prefixes with the L bit (RFC 7864 section 4.2)."""
+        """Send an FMI: MN-ID followed by the prefixes with the L bit. It is the whole set, because
+        prefixes that are absent from it are removed (RFC 7864 section 4.2)."""
+        if target.proxy_coa in self._unsupporting:
+            self._fail(moves, NOT_SUPPORTED)
+            return
+        prefixes = tuple(dict.fromkeys(target.flow_mobility_prefixes + missing))
         message = UpdateNotification(
             sequence=0,
             reason=UpdateNotificationReason.FLOW_MOBILITY,
@@ -244,72 +348,82 @@ class FlowMobility:
         subject = PrefixSet(target.bid, prefixes, moves)
         sequence, send = self._notifier.send(message, target.proxy_coa, subject, now)
         self._actions.append(send)
-        self._actions.append(
-            Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)})
-        )
+        self._actions.append(Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)}))
+
+        self._switch_early(moves)
+
+    def _switch_early(self, moves: list[PendingMove]) -> None:
+        """With policy on-send, packets take the new path together with the FMI."""
+        for move in moves:
+            if self._policy(move.mn_id).switch == "on-send":
+                self._switch(move)
 
     def _switch(self, move: PendingMove) -> None:
+        if move.number is None:
+            self.refresh(move.mn_id)
+            return
         self.cache.rebind(move.mn_id, move.fid, (move.target,))
         self.refresh(move.mn_id)
         self._log("switched", move.mn_id, move.fid, to=self._names((move.target,)))
 
     def _finish(self, move: PendingMove) -> None:
-        if move.token is not None:
-            self._actions.append(Reply(move.token, {"fid": move.fid, "move": move.number}))
+        number = {} if move.number is None else {"move": move.number}
+        self._actions.append(Reply(move.token, {"fid": move.fid, **number}))
 
-    def _fail(self, subject: PrefixSet, reason: str) -> None:
-        for move in subject.moves:
-            row = self.cache.get(move.mn_id, move.fid)
-            if row is not None and row.bids == (move.target,):
-                self.cache.rebind(move.mn_id, move.fid, move.previous)
-                self.refresh(move.mn_id)
+    def _fail(self, moves: list[PendingMove], reason: str) -> None:
+        for move in moves:
             self._log("move-failed", move.mn_id, move.fid, reason=reason)
-            if move.token is not None:
-                self._actions.append(Reply(move.token, error=f"the move failed: {reason}"))
+            if move.number is None:
+                self._remove(move.mn_id, move.fid)
+                self._refuse(move.token, f"the flow was not added: {reason}")
+                continue
+            self.cache.rebind(move.mn_id, move.fid, move.previous)
+            self.refresh(move.mn_id)
+            self._refuse(move.token, f"the move failed: {reason}")
 
-    def _supersede(self, mn_id: str, fid: int) -> None:
-        """A newer order for a flow replaces one that still waits for its FMA."""
-        for outstanding in self._notifier.outstanding():
-            subject = outstanding.subject
-            assert isinstance(subject, PrefixSet)
-            for move in [m for m in subject.moves if (m.mn_id, m.fid) == (mn_id, fid)]:
-                subject.moves.remove(move)
-                self._log("move-failed", mn_id, fid, reason="superseded")
-                if move.token is not None:
-                    self._actions.append(
-                        Reply(move.token, error="a newer move of this flow replaced it")
-                    )
+    def _supersede(self, mn_id: str, fid: int, reason: str, error: str) -> tuple[int, ...]:
+        """A newer order for a flow replaces one that still waits for its FMA. Returns the bindings
+        that the older one would have gone back to; empty if there was none."""
+        previous: tuple[int, ...] = ()
+        asked = [_subject(outstanding).moves for outstanding in self._notifier.outstanding()]
+        for moves in [*asked, *self._waiting.values()]:
+            for move in [m for m in moves if (m.mn_id, m.fid) == (mn_id, fid)]:
+                moves.remove(move)
+                previous = move.previous
+                self._log("move-failed", mn_id, fid, reason=reason)
+                self._refuse(move.token, error)
+        return previous
 
     def _outstanding_for(self, target: BindingCacheEntry) -> PrefixSet | None:
-        """The newest unanswered FMI for `target`."""
-        subjects = [
-            outstanding.subject
-            for outstanding in self._notifier.outstanding()
-            if isinstance(outstanding.subject, PrefixSet)
-            and outstanding.subject.bid == target.bid
-        ]
-        return subjects[-1] if subjects else None
-
-    @staticmethod
-    def _wanted_set(
-        target: BindingCacheEntry, missing: tuple[IPv6Network, ...], asked: PrefixSet | None
-    ) -> tuple[IPv6Network, ...]:
-        """An FMI is the whole set: prefixes that are absent from it are removed (section 4.2)."""
-        known = target.flow_mobility_prefixes + (() if asked is None else asked.prefixes)
-        return tuple(dict.fromkeys(known + missing))
+        """The unanswered FMI for `target`; there is one at most."""
+        subjects = (_subject(outstanding) for outstanding in self._notifier.outstanding())
+        return next((subject for subject in subjects if subject.bid == target.bid), None)
 
     def _missing_prefixes(
         self, target: BindingCacheEntry, row: FlowMobilityCacheEntry
     ) -> tuple[IPv6Network, ...]:
+        if row.action is FlowAction.DROP:
+            return ()
         there = target.prefixes + target.flow_mobility_prefixes
         return tuple(
             prefix for prefix in self._prefixes_of(target.mn_id, row) if prefix not in there
         )
 
+    def _prefixes_at(self, target: BindingCacheEntry) -> tuple[IPv6Network, ...]:
+        """The prefixes that packets may be sent to `target` for: those that its MAG routes, and
+        with policy on-send those that it was asked to."""
+        there = target.prefixes + target.flow_mobility_prefixes
+        if self._policy(target.mn_id).switch == "on-send":
+            there += self.asked_prefixes(target)
+        return there
+
     def _prefixes_of(self, mn_id: str, row: FlowMobilityCacheEntry) -> tuple[IPv6Network, ...]:
-        """The home network prefixes that packets of a flow can be addressed to."""
+        """The home network prefixes that packets of a flow can be addressed to. One whose session
+        has ended counts for as long as flows to it are with another binding."""
         prefixes = dict.fromkeys(
-            prefix for entry in self._bindings.of(mn_id) for prefix in entry.prefixes
+            prefix
+            for entry in self._bindings.of(mn_id)
+            for prefix in entry.prefixes + entry.flow_mobility_prefixes
         )
         return tuple(prefix for prefix in prefixes if _addresses(row.selector, prefix))
 
@@ -338,6 +452,11 @@ class FlowMobility:
 
     def _refuse(self, token: int, error: str) -> None:
         self._actions.append(Reply(token, error=error))
+
+
+def _subject(outstanding: Outstanding) -> PrefixSet:
+    assert isinstance(outstanding.subject, PrefixSet)
+    return outstanding.subject
 
 
 def _addresses(selector: TrafficSelector, prefix: IPv6Network) -> bool:

@@ -51,9 +51,11 @@ SEQUENCE_WINDOW = 0x8000  # RFC 6275 section 9.5.1: serial number arithmetic mod
 
 @dataclass(frozen=True, slots=True)
 class HeldRequest:
-    """A request that waits until `deadline` for the deregistration of `bid`."""
+    """A request that waits until `deadline` for the deregistration of `bid`. It has passed the
+    checks, and is as fresh as it was when it came."""
 
     message: ProxyBindingUpdate
+    request: Request
     source: IPv6Address
     bid: int
     deadline: float
@@ -94,17 +96,22 @@ class LocalMobilityAnchor:
         due_requests = [held for held in self._held if held.deadline <= now.monotonic]
         self._held = [held for held in self._held if held.deadline > now.monotonic]
         for held in due_requests:
-            self._register(held.message, held.source, now, wait_on_unknown=False)
+            self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
         """Process a message that `source` sent to this LMA's address."""
         if isinstance(message, ProxyBindingUpdate):
-            self._register(message, source, now, wait_on_unknown=True)
+            if message.proxy_registration:
+                self._register(message, source, now)
+            else:
+                # Without the P flag it is a mobile node's own, and this is no home agent.
+                self._actions.append(Log("binding-update-ignored", {"source": str(source)}))
         elif isinstance(message, UpdateNotificationAcknowledgement):
             self.flows.acknowledged(message, source, now)
             self._collect()
         elif isinstance(message, BindingError):
-            if message.status == BindingErrorStatus.UNRECOGNIZED_MH_TYPE:
+            known = source in self.config.authorized_mags
+            if known and message.status == BindingErrorStatus.UNRECOGNIZED_MH_TYPE:
                 self.flows.unsupported(source)
                 self._collect()
         elif isinstance(message, Heartbeat) and not message.response:
@@ -114,8 +121,8 @@ class LocalMobilityAnchor:
         self.flows.move_flow(mn_id, fid, bid, token, now)
         self._collect()
 
-    def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int) -> None:
-        self.flows.add_flow(mn_id, entry, token)
+    def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
+        self.flows.add_flow(mn_id, entry, token, now)
         self._collect()
 
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
@@ -141,28 +148,38 @@ class LocalMobilityAnchor:
     def _collect(self) -> None:
         self._actions.extend(self.flows.take_actions())
 
-    def _register(
+    def _register(self, message: ProxyBindingUpdate, source: IPv6Address, now: Instant) -> None:
+        """RFC 5213 section 5.3.1; the order of the checks is that of the text."""
+        alternate = message.option(AlternateCareOfAddress)
+        proxy_coa = source if alternate is None else alternate.address
+        request = _request(message, proxy_coa)
+        session = self._session_of(request)
+        rejection = self._check(message, source, session, now)
+        if rejection is not None:
+            return self._reject(message, source, rejection, now, session)
+        assert request is not None
+        return self._admit(message, request, source, now, wait_on_unknown=True)
+
+    def _admit(
         self,
         message: ProxyBindingUpdate,
+        request: Request,
         source: IPv6Address,
         now: Instant,
         *,
         wait_on_unknown: bool,
     ) -> None:
-        """RFC 5213 section 5.3.1; the order of the checks is that of the text."""
-        alternate = message.option(AlternateCareOfAddress)
-        proxy_coa = source if alternate is None else alternate.address
-        request = _request(message, proxy_coa)
-        rejection = self._check(message, source, now)
-        if rejection is not None:
-            return self._reject(message, source, rejection, now)
-        assert request is not None
+        """Steps 13 and 14 of RFC 5213 section 5.3.1, for a request that has passed the others."""
+        earlier = self._release(request)
         lookup = self.bindings.look_up(request, wait_on_unknown=wait_on_unknown)
         if isinstance(lookup, RejectRequest):
             return self._reject(message, source, lookup.status, now)
         if isinstance(lookup, WaitForDeregistration) and message.lifetime > 0:
+            # The MAG sends its request again while it waits; that doesn't start the wait anew.
             deadline = now.monotonic + self.config.max_delay_before_new_bce_assign_ms / 1000
-            self._held.append(HeldRequest(message, source, lookup.entry.bid, deadline))
+            if earlier is not None:
+                deadline = earlier.deadline
+            self._held.append(HeldRequest(message, request, source, lookup.entry.bid, deadline))
             self._actions.append(Log("registration-held", {"mn": request.mn_id}))
             return None
         if isinstance(lookup, UpdateEntry):
@@ -174,8 +191,30 @@ class LocalMobilityAnchor:
         assert isinstance(lookup, CreateSession)
         return self._create(lookup, message, request, source, now)
 
+    def _release(self, request: Request) -> HeldRequest | None:
+        """The held request that `request` replaces, no longer held: of the same interface."""
+        for held in self._held:
+            if (
+                held.request.mn_id == request.mn_id
+                and held.request.proxy_coa == request.proxy_coa
+                and held.request.access_technology == request.access_technology
+                and held.request.link_layer_id == request.link_layer_id
+            ):
+                self._held.remove(held)
+                return held
+        return None
+
+    def _session_of(self, request: Request | None) -> BindingCacheEntry | None:
+        """The existing session that a request is about."""
+        lookup = None if request is None else self.bindings.look_up(request)
+        return lookup.entry if isinstance(lookup, UpdateEntry) else None
+
     def _check(
-        self, message: ProxyBindingUpdate, source: IPv6Address, now: Instant
+        self,
+        message: ProxyBindingUpdate,
+        source: IPv6Address,
+        session: BindingCacheEntry | None,
+        now: Instant,
     ) -> ProxyBindingStatus | None:
         """Steps 4 to 12 of RFC 5213 section 5.3.1: the status to reject with, or None."""
         identifier = message.option(MobileNodeIdentifier)
@@ -188,7 +227,7 @@ class LocalMobilityAnchor:
             return ProxyBindingStatus.NOT_LMA_FOR_THIS_MOBILE_NODE
         if not policy.enabled:
             return ProxyBindingStatus.PROXY_REG_NOT_ENABLED
-        order = self._check_order(message, source, now)
+        order = self._check_order(message, session, now)
         if order is not None:
             return order
         if message.option(HomeNetworkPrefix) is None:
@@ -200,20 +239,20 @@ class LocalMobilityAnchor:
         return None
 
     def _check_order(
-        self, message: ProxyBindingUpdate, source: IPv6Address, now: Instant
+        self, message: ProxyBindingUpdate, entry: BindingCacheEntry | None, now: Instant
     ) -> ProxyBindingStatus | None:
         """RFC 5213 section 5.5. Timestamps are compared within a mobility session: two MAGs at
         different distances may register two interfaces of one MN at the same time."""
         timestamp = message.option(Timestamp)
-        request = _request(message, source)
-        lookup = None if request is None else self.bindings.look_up(request)
-        entry = lookup.entry if isinstance(lookup, UpdateEntry) else None
         if timestamp is None:
             if entry is not None and not _newer(message.sequence, entry.sequence):
                 return ProxyBindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
             return None
         if entry is not None and timestamp.value < entry.accepted_timestamp:
             return ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
+        # "Greater than all previously accepted": an equal one isn't valid, nor is it lower.
+        if entry is not None and timestamp.value == entry.accepted_timestamp:
+            return ProxyBindingStatus.TIMESTAMP_MISMATCH
         window_ns = self.config.timestamp_validity_window_ms * 1_000_000
         if abs(timestamp.unix_ns - now.unix_ns) > window_ns:
             return ProxyBindingStatus.TIMESTAMP_MISMATCH
@@ -268,7 +307,7 @@ class LocalMobilityAnchor:
             return self._deregister(entry, message, request, source, now)
         event = "extended" if entry.proxy_coa == request.proxy_coa else "handed-off"
         if event == "handed-off":
-            self.flows.binding_removed(entry)
+            self.flows.binding_removed(entry, "the target moved to another MAG")
         entry.proxy_coa = request.proxy_coa
         entry.access_technology = request.access_technology
         entry.link_layer_id = request.link_layer_id
@@ -288,9 +327,8 @@ class LocalMobilityAnchor:
         lifetime = min(message.lifetime, self.config.max_lifetime_s // LIFETIME_UNIT_S)
         entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
         self._remember_order(entry, message)
-        policy = self.config.mobile_nodes[request.mn_id]
-        if policy.prefix_delivery == "at-attach":
-            entry.flow_mobility_prefixes = self.flows.prefixes_to_deliver(entry)
+        entry.flow_mobility_prefixes = self.flows.off_link_prefixes(entry)
+        off_link = dict.fromkeys(entry.flow_mobility_prefixes + self.flows.asked_prefixes(entry))
         self._synchronise(entry.mn_id)
         self._actions.append(
             Log(
@@ -304,14 +342,15 @@ class LocalMobilityAnchor:
                 },
             )
         )
-        # The acknowledgement repeats every L=1 prefix that the MAG has: RFC 7864 section 3.3.
+        # The acknowledgement repeats every L=1 prefix that the MAG has or is to have: RFC 7864
+        # section 3.3.
         reply = acknowledge(
             message,
             ProxyBindingStatus.ACCEPTED,
             now,
             lifetime=lifetime,
             prefixes=entry.prefixes,
-            off_link_prefixes=entry.flow_mobility_prefixes,
+            off_link_prefixes=tuple(off_link),
         )
         self._actions.append(Send(reply, self.config.address, source))
 
@@ -330,7 +369,7 @@ class LocalMobilityAnchor:
         self._remember_order(entry, message)
         entry.deletion = now.monotonic + self.config.min_delay_before_bce_delete_ms / 1000
         entry.flow_mobility_prefixes = ()
-        self.flows.binding_removed(entry)
+        self.flows.binding_removed(entry, "the target deregistered")
         self._synchronise(entry.mn_id)
         self._actions.append(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
         reply = acknowledge(
@@ -340,11 +379,11 @@ class LocalMobilityAnchor:
         waiting = [held for held in self._held if held.bid == entry.bid]
         self._held = [held for held in self._held if held.bid != entry.bid]
         for held in waiting:
-            self._register(held.message, held.source, now, wait_on_unknown=False)
+            self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
 
     def _delete(self, entry: BindingCacheEntry, now: Instant) -> None:
         self.bindings.remove(entry)
-        self.flows.binding_removed(entry)
+        self.flows.binding_removed(entry, "the target's registration ended")
         self._synchronise(entry.mn_id)
         self._actions.append(Log("binding-deleted", {"mn": entry.mn_id, "bid": entry.bid}))
 
@@ -363,9 +402,13 @@ class LocalMobilityAnchor:
         source: IPv6Address,
         status: ProxyBindingStatus,
         now: Instant,
+        session: BindingCacheEntry | None = None,
     ) -> None:
         self._actions.append(Log("rejected", {"status": int(status), "reason": status.name}))
-        reply = acknowledge(message, status, now)
+        # RFC 6275 section 9.5.1: with status 135, the last accepted sequence number.
+        stale = status == ProxyBindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
+        sequence = session.sequence if stale and session is not None else None
+        reply = acknowledge(message, status, now, sequence=sequence)
         self._actions.append(Send(reply, self.config.address, source))
 
     @staticmethod
@@ -373,7 +416,7 @@ class LocalMobilityAnchor:
         entry.sequence = message.sequence
         timestamp = message.option(Timestamp)
         if timestamp is not None:
-            entry.accepted_timestamp = timestamp.value
+            entry.accepted_timestamp = max(entry.accepted_timestamp, timestamp.value)
 
     def _priority(self, access_technology: int) -> int:
         """BID-PRI of an access; technologies that the configuration doesn't know come last."""
@@ -395,13 +438,14 @@ def _request(message: ProxyBindingUpdate, proxy_coa: IPv6Address) -> Request | N
     if identifier is None or handoff is None or technology is None:
         return None
     link_layer = message.option(MobileNodeLinkLayerIdentifier)
+    # An identifier of zeros says no more than none (RFC 5213 section 5.4.1.2, figure 8).
     prefixes: list[IPv6Network] = [
         option.prefix for option in message.all_options(HomeNetworkPrefix) if not option.all_zero
     ]
     return Request(
         mn_id=identifier.nai,
         access_technology=int(technology.technology),
-        link_layer_id=None if link_layer is None else link_layer.identifier,
+        link_layer_id=link_layer.identifier if link_layer and any(link_layer.identifier) else None,
         handoff=int(handoff.hint),
         prefixes=tuple(prefixes),
         proxy_coa=proxy_coa,

@@ -6,6 +6,7 @@ It learns of mobile nodes from link events alone, and who they are from its poli
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import (
@@ -27,12 +28,12 @@ from nodes.wire.messages import (
     HandoffHint,
     Heartbeat,
     Message,
-    UpdateNotificationReason,
     ProxyBindingAcknowledgement,
     ProxyBindingStatus,
     ProxyBindingUpdate,
     UpdateNotification,
     UpdateNotificationAcknowledgement,
+    UpdateNotificationReason,
     UpdateNotificationStatus,
 )
 from nodes.wire.options import (
@@ -49,6 +50,7 @@ LIFETIME_UNIT_S = 4
 SEQUENCE_MODULUS = 0x10000
 # Registrations are renewed when this share of their lifetime has passed.
 REFRESH_SHARE = 0.8
+_NO_PREFIXES: tuple[HomeNetworkPrefix, ...] = ()
 _ECHOED = (
     MobileNodeIdentifier,
     HandoffIndicator,
@@ -64,7 +66,7 @@ class MobileAccessGateway:
         self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
         self._last_timestamp = 0
         self._tunnel_open = False
-        self._answered: dict[int, UpdateNotificationAcknowledgement] = {}
+        self._answered: dict[int, tuple[UpdateNotification, UpdateNotificationAcknowledgement]] = {}
         self._actions: list[Action] = []
 
     def take_actions(self) -> list[Action]:
@@ -101,7 +103,7 @@ class MobileAccessGateway:
         registered = bool(entry.prefixes)
         for prefix in entry.hosted:
             self._actions.append(UnhostPrefix(interface, prefix))
-        entry.off_link_prefixes = ()
+        entry.hosted = entry.off_link_prefixes = ()
         entry.refresh_at = entry.advertise_at = None
         if not registered and entry.state is not Registration.REQUESTED:
             self._forget(entry)
@@ -119,7 +121,7 @@ class MobileAccessGateway:
         """Process a message that arrived at this MAG's Proxy-CoA from `source`."""
         if source != self.config.lma:
             self._actions.append(Log("foreign-message", {"source": str(source)}))
-        elif isinstance(message, ProxyBindingAcknowledgement):
+        elif isinstance(message, ProxyBindingAcknowledgement) and message.proxy_registration:
             self._acknowledged(message, now)
         elif isinstance(message, UpdateNotification):
             self._notified(message, now)
@@ -145,9 +147,7 @@ class MobileAccessGateway:
             if entry.advertise_at is not None and entry.advertise_at <= now.monotonic:
                 self._advertise(entry, now)
 
-    def _request(
-        self, entry: BindingUpdateListEntry, now: Instant, handoff: HandoffHint
-    ) -> None:
+    def _request(self, entry: BindingUpdateListEntry, now: Instant, handoff: HandoffHint) -> None:
         """Build and send a PBU (RFC 5213 section 6.9.1.5). Until the LMA has assigned prefixes it
         asks for any; afterwards it lists all of the session (6.9.1.3, 6.9.1.4)."""
         leaving = entry.state is Registration.DEREGISTERING
@@ -212,15 +212,17 @@ class MobileAccessGateway:
         if entry is None or entry.request is None:
             self._actions.append(Log("pba-ignored", {"sequence": message.sequence}))
             return
+        leaving = entry.state is Registration.DEREGISTERING
         if any(message.option(kind) != entry.request.option(kind) for kind in _ECHOED):
             # Step 6: ignore it, and don't ask again until someone looks into it.
-            entry.retransmit_at = None
+            if not leaving:
+                entry.retransmit_at = None
             self._log("pba-mismatch", entry)
             return
         if not message.accepted:
-            self._rejected(entry, message, now)
+            self._rejected(entry, message)
             return
-        if entry.state is Registration.DEREGISTERING:
+        if leaving:
             self._forget(entry)
             return
         entry.settled()
@@ -229,7 +231,9 @@ class MobileAccessGateway:
     def _registered(
         self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement, now: Instant
     ) -> None:
-        options = message.all_options(HomeNetworkPrefix)
+        options = [
+            option for option in message.all_options(HomeNetworkPrefix) if not option.all_zero
+        ]
         on_link = tuple(option.prefix for option in options if not option.off_link)
         off_link = tuple(option.prefix for option in options if option.off_link)
         if not self._tunnel_open:
@@ -237,20 +241,20 @@ class MobileAccessGateway:
             self._actions.append(OpenTunnel(self.config.lma))
         entry.state = Registration.REGISTERED
         self._host(entry, on_link, off_link)
-        entry.refresh_at = (
-            now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
-        )
+        entry.refresh_at = now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
         self._log("registered", entry, prefixes=[str(prefix) for prefix in on_link])
         self._advertise(entry, now)
 
     def _rejected(
-        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement, now: Instant
+        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement
     ) -> None:
         """RFC 5213 section 6.9.1.2, steps 7 to 11: no service; try again only where it says so."""
         status = int(message.status)
         self._log("registration-rejected", entry, status=status)
         if status == ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED:
             return  # The retransmission, with a newer timestamp, is the retry of step 8.
+        if entry.state is Registration.DEREGISTERING:
+            return  # The node is gone all the same: the timer removes the entry (6.9.1.4).
         entry.settled()
         entry.refresh_at = entry.advertise_at = None
         self._host(entry, (), ())
@@ -272,7 +276,7 @@ class MobileAccessGateway:
         for prefix in before:
             if prefix not in after:
                 self._actions.append(UnhostPrefix(entry.interface, prefix))
-        entry.prefixes, entry.off_link_prefixes = on_link, off_link
+        entry.prefixes, entry.off_link_prefixes, entry.hosted = on_link, off_link, after
 
     def _forget(self, entry: BindingUpdateListEntry) -> None:
         del self.bindings[entry.interface]
@@ -289,15 +293,18 @@ class MobileAccessGateway:
         )
 
     def _notified(self, message: UpdateNotification, now: Instant) -> None:
-        """Process a UPN (RFC 7077 section 6.2); reason FLOW-MOBILITY is an FMI."""
-        known = self._answered.get(message.sequence)
-        if known is not None:
-            # A duplicate is never treated as new, and always answered if it asks for it.
+        """Process a UPN (RFC 7077 section 6.1); reason FLOW-MOBILITY is an FMI."""
+        contents = replace(message, retransmit=False)
+        known, answer = self._answered.pop(message.sequence, (None, None))
+        if known == contents and answer is not None:
+            # A duplicate is never treated as new, and always answered if it asks for it. It has
+            # the same contents; an LMA that starts again may come by the same number for others.
             self._actions.append(Log("fmi-duplicate", {"sequence": message.sequence}))
-            self._answer(message, known)
+            self._remember(contents, answer)
+            self._answer(message, answer)
             return
         if message.reason != UpdateNotificationReason.FLOW_MOBILITY:
-            status, prefixes = UpdateNotificationStatus.REASON_UNSPECIFIED, ()
+            status, prefixes = UpdateNotificationStatus.REASON_UNSPECIFIED, _NO_PREFIXES
         else:
             status, prefixes = self._flow_mobility(message)
         identifier = message.option(MobileNodeIdentifier)
@@ -306,10 +313,16 @@ class MobileAccessGateway:
             status=status,
             options=(*(() if identifier is None else (identifier,)), *prefixes),
         )
-        self._answered[message.sequence] = reply
+        self._remember(contents, reply)
+        self._answer(message, reply)
+
+    def _remember(
+        self, contents: UpdateNotification, reply: UpdateNotificationAcknowledgement
+    ) -> None:
+        """The newest last; those that are forgotten are long before a sequence number returns."""
+        self._answered[contents.sequence] = (contents, reply)
         while len(self._answered) > SEQUENCE_MODULUS // 4:
             del self._answered[next(iter(self._answered))]
-        self._answer(message, reply)
 
     def _flow_mobility(
         self, message: UpdateNotification
@@ -318,23 +331,20 @@ class MobileAccessGateway:
         absent are removed. On-link prefixes come from the LMA with PBAs only."""
         identifier = message.option(MobileNodeIdentifier)
         prefixes = tuple(message.all_options(HomeNetworkPrefix))
-        if identifier is None or not prefixes:
+        if identifier is None or not prefixes or any(option.all_zero for option in prefixes):
             return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
         entry = next(
             (
                 entry
                 for entry in self.bindings.values()
-                if entry.profile.mn_id == identifier.nai
-                and entry.state is Registration.REGISTERED
+                if entry.profile.mn_id == identifier.nai and entry.state is Registration.REGISTERED
             ),
             None,
         )
         if entry is None:
             return UpdateNotificationStatus.MN_NOT_ATTACHED, ()
         off_link = tuple(option.prefix for option in prefixes if option.off_link)
-        self._host(
-            entry, entry.prefixes, tuple(p for p in off_link if p not in entry.prefixes)
-        )
+        self._host(entry, entry.prefixes, tuple(p for p in off_link if p not in entry.prefixes))
         self._log("flow-mobility", entry, prefixes=[str(prefix) for prefix in off_link])
         return UpdateNotificationStatus.SUCCESS, prefixes
 

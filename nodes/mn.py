@@ -75,11 +75,14 @@ class MobileNode:
         now: Instant,
     ) -> None:
         """RFC 4861 section 6.3.4 and RFC 4862 section 5.5.3, for the logical interface."""
-        if interface not in self.config.access_interfaces or advertisement.router_lifetime_s == 0:
+        if interface not in self.config.access_interfaces:
             return
-        self._soliciting.pop(interface, None)
         mtu = max(advertisement.mtu or 0, MINIMUM_MTU)
-        if self._routers.get(interface) != (router, mtu):
+        if advertisement.router_lifetime_s == 0:
+            self._routers.pop(interface, None)  # not, or no longer, a default router
+        else:
+            self._soliciting.pop(interface, None)
+        if advertisement.router_lifetime_s and self._routers.get(interface) != (router, mtu):
             self._routers[interface] = (router, mtu)
             self._actions.append(UseRouter(interface, router, mtu))
             self._actions.append(
@@ -87,11 +90,12 @@ class MobileNode:
             )
         for information in advertisement.prefixes:
             prefix = information.prefix
-            if not information.autonomous or prefix.prefixlen != 64 or prefix in self.prefixes:
+            usable = information.autonomous and information.valid_lifetime_s > 0
+            if not usable or prefix.prefixlen != 64 or prefix.is_link_local:
+                continue
+            if prefix in self.prefixes:
                 continue
             self.prefixes[prefix] = interface
             self._actions.append(AssignAddress(prefix))
             self._actions.append(PreferAccess(prefix, interface))
-            self._actions.append(
-                Log("address", {"interface": interface, "prefix": str(prefix)})
-            )
+            self._actions.append(Log("address", {"interface": interface, "prefix": str(prefix)}))

@@ -52,7 +52,7 @@ def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
         )
     except ValueError as error:
         return core.answer(token, error=str(error))
-    return core.add_flow(request.mn, entry, token)
+    return core.add_flow(request.mn, entry, token, now())
 
 
 def _selector(fields: dict[str, Any]) -> IPv6TrafficSelector:
@@ -61,10 +61,16 @@ def _selector(fields: dict[str, Any]) -> IPv6TrafficSelector:
     for name, value in fields.items():
         if name not in IPv6TrafficSelector.__dataclass_fields__:
             raise ValueError(f"selector.{name}: not a field of a traffic selector")
+        is_address = name.endswith("_address")
+        if type(value) is not (str if is_address else int):
+            expected = "an IPv6 address as text" if is_address else "a number"
+            raise ValueError(f"selector.{name} is {value!r}; expected {expected}")
         try:
-            values[name] = IPv6Address(value) if name.endswith("_address") else int(value)
-        except (ValueError, TypeError) as error:
+            values[name] = IPv6Address(value) if is_address else value
+        except ValueError as error:
             raise ValueError(f"selector.{name} is {value!r}: {error}") from None
+        if is_address and values[name].scope_id is not None:
+            raise ValueError(f"selector.{name} is {value!r}; expected no zone")
     return IPv6TrafficSelector(**values)
 
 

@@ -21,7 +21,7 @@ class PrefixNotAllowed(Exception):
 
 class PrefixAllocation:
     """Prefixes come from the mobile node's own list first, then from the pool; those in use by any
-    session are never given to another mobile node."""
+    session, or still routed for another mobile node's flows, are never given to a mobile node."""
 
     def __init__(self, config: LmaConfig, bindings: BindingCache) -> None:
         self._config = config
@@ -47,12 +47,11 @@ class PrefixAllocation:
         return (self._fresh(mn_id),)
 
     def _may_use(self, mn_id: str, prefix: IPv6Network) -> bool:
-        own = self._config.mobile_nodes[mn_id].prefixes
-        if prefix in own:
+        if self._lent_to_another(mn_id, prefix):
+            return False
+        if prefix in self._config.mobile_nodes[mn_id].prefixes:
             return True
-        reserved = any(
-            prefix in policy.prefixes for policy in self._config.mobile_nodes.values()
-        )
+        reserved = any(prefix in policy.prefixes for policy in self._config.mobile_nodes.values())
         return (
             prefix.prefixlen == HOME_NETWORK_PREFIX_LENGTH
             and prefix.subnet_of(self._config.prefix_pool)
@@ -61,9 +60,18 @@ class PrefixAllocation:
 
     def _fresh(self, mn_id: str) -> IPv6Network:
         for prefix in self._candidates(mn_id):
-            if not self._bindings.holding(prefix):
+            if not self._bindings.holding(prefix) and not self._lent_to_another(mn_id, prefix):
                 return prefix
         raise PoolExhausted(self._config.prefix_pool)
+
+    def _lent_to_another(self, mn_id: str, prefix: IPv6Network) -> bool:
+        """Whether a MAG routes `prefix` to another mobile node for its flows: that outlives the
+        session that the prefix came from (RFC 7864 section 3.2.2, figure 5)."""
+        return any(
+            prefix in entry.flow_mobility_prefixes
+            for entry in self._bindings
+            if entry.mn_id != mn_id
+        )
 
     def _candidates(self, mn_id: str) -> Iterator[IPv6Network]:
         yield from self._config.mobile_nodes[mn_id].prefixes

@@ -35,14 +35,14 @@ def acknowledge(
     now: Instant,
     *,
     lifetime: int = 0,
+    sequence: int | None = None,
     prefixes: tuple[IPv6Network, ...] = (),
     off_link_prefixes: tuple[IPv6Network, ...] = (),
 ) -> ProxyBindingAcknowledgement:
     """The answer to `request`. `lifetime` is in units of 4 s; a rejection echoes the request's
-    prefixes, an acceptance has `prefixes` and, with the L bit, `off_link_prefixes`."""
-    options: list[Option] = [
-        request.option(MobileNodeIdentifier) or MobileNodeIdentifier.of("")
-    ]
+    prefixes, an acceptance has `prefixes` and, with the L bit, `off_link_prefixes`. `sequence`
+    replaces the request's where the sender has to learn another."""
+    options: list[Option] = [request.option(MobileNodeIdentifier) or MobileNodeIdentifier.of("")]
     if status >= _FIRST_REJECTION:
         echoed = request.all_options(HomeNetworkPrefix)
         options.extend(echoed or (HomeNetworkPrefix.of(ANY_PREFIX),))
@@ -61,13 +61,11 @@ def acknowledge(
     link_local = request.option(LinkLocalAddress)
     if link_local is not None:
         generate = status < _FIRST_REJECTION and link_local.address.is_unspecified
-        options.append(
-            LinkLocalAddress(FIXED_MAG_LINK_LOCAL_ADDRESS) if generate else link_local
-        )
+        options.append(LinkLocalAddress(FIXED_MAG_LINK_LOCAL_ADDRESS) if generate else link_local)
     return ProxyBindingAcknowledgement(
         status=status,
         proxy_registration=True,
-        sequence=request.sequence,
+        sequence=request.sequence if sequence is None else sequence,
         lifetime=lifetime,
         options=tuple(options),
     )

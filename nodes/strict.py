@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 
 T = TypeVar("T")
+Key = tuple[str | int, ...]
 
 _ADDRESS_TYPES = (
     ipaddress.IPv6Address,
@@ -24,6 +25,7 @@ _ADDRESS_TYPES = (
     ipaddress.IPv4Address,
     ipaddress.IPv4Network,
 )
+_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")  # a key that TOML doesn't want quoted
 
 
 class InputError(ValueError):
@@ -40,31 +42,40 @@ MISSING = object()
 
 
 def _decode_hook(wanted: type, value: Any) -> Any:
+    if wanted is Path:
+        if not isinstance(value, str):
+            raise ValueError(f"Expected a path as `str`, got `{type(value).__name__}`")
+        return Path(value)
     if wanted in _ADDRESS_TYPES:
         try:
-            return wanted(value)
+            return wanted(value if isinstance(value, str) else str(value))
         except ValueError as error:
             raise ValueError(f"Expected {wanted.__name__}: {error}") from None
     raise NotImplementedError(wanted)
 
 
 def _encode_hook(value: Any) -> Any:
-    if isinstance(value, _ADDRESS_TYPES):
+    if isinstance(value, (*_ADDRESS_TYPES, Path)):
         return str(value)
     raise NotImplementedError(type(value))
 
 
-def _value_at(data: Any, key: str) -> Any:
-    for part in re.findall(r"[^.\[\]]+", key):
+def _value_at(data: Any, key: Key) -> Any:
+    for part in key:
         try:
-            data = data[int(part)] if isinstance(data, (list, tuple)) else data[part]
-        except (KeyError, IndexError, ValueError, TypeError):
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
             return MISSING
     return data
 
 
-def _key_of(path: str) -> str:
-    return path.removeprefix("$").removeprefix(".") or "(top level)"
+def _shown(key: Key) -> str:
+    """As TOML writes it, with the index of a list in brackets."""
+    parts = [
+        f"[{part}]" if isinstance(part, int) else "." + (part if _BARE.match(part) else f'"{part}"')
+        for part in key
+    ]
+    return "".join(parts).removeprefix(".") or "(top level)"
 
 
 def convert(data: Any, wanted: type[T], source: str) -> T:
@@ -82,47 +93,51 @@ def _explain(error: msgspec.ValidationError, data: Any, wanted: Any, source: str
     text, _, path = str(error).rpartition(" - at ")
     if not text:
         text, path = str(error), ""
-    path = path.strip("`")
-    located = _locate(data, path, wanted)
-    key = located or _key_of(path)
+    key = _locate(data, path.strip("`"), wanted)
     unknown = re.search(r"unknown field `([^`]+)`", text)
     if unknown is not None:
         name = unknown.group(1)
-        full = name if key == "(top level)" else f"{key}.{name}"
+        full = (*key, name)
         near = difflib.get_close_matches(name, _field_names(wanted), n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        return InputError(source, full, _value_at(data, full), f"is not a known key{hint}")
+        return InputError(source, _shown(full), _value_at(data, full), f"is not a known key{hint}")
     expected = text[0].lower() + text[1:] if text.startswith("Expected") else text
-    return InputError(source, key, _value_at(data, key), expected)
+    return InputError(source, _shown(key), _value_at(data, key), expected)
 
 
-def _locate(data: Any, path: str, wanted: Any) -> str | None:
-    """Resolve `[...]` (msgspec's word for "some key of this table") to the key that fails."""
-    key = path.removeprefix("$").removeprefix(".")
-    if "[...]" not in key:
-        return key or None
-    head, _, tail = key.partition("[...]")
-    table = _value_at(data, head) if head else data
-    if not isinstance(table, Mapping):
-        return None
-    for name in table:
-        candidate = f"{head}.{name}{tail}" if head else f"{name}{tail}"
-        single = _with_only(data, head, name)
-        try:
-            msgspec.convert(single, wanted, dec_hook=_decode_hook)
-        except msgspec.ValidationError as error:
-            if str(error).endswith(f"`{path}`"):
-                return _locate(data, "$." + candidate, wanted)
-    return None
+def _locate(data: Any, path: str, wanted: Any) -> Key:
+    """The key that a path of msgspec means: `[...]` in it is "some key of this table"."""
+    key: Key = ()
+    for name, index, some in re.findall(r"\.([^.\[\]]+)|\[(\d+)\]|(\[\.\.\.\])", path):
+        if not some:
+            key += (int(index) if index else name,)
+            continue
+        table = _value_at(data, key)
+        for candidate in table if isinstance(table, Mapping) else ():
+            single = _with_only(data, key, candidate)
+            if _fails_at(single, path, wanted):
+                data = single
+                key += (candidate,)
+                break
+        else:
+            return key
+    return key
 
 
-def _with_only(data: Any, head: str, name: str) -> Any:
-    """A copy of `data` in which the table at `head` has no entry but `name`."""
-    if not head:
+def _fails_at(data: Any, path: str, wanted: Any) -> bool:
+    try:
+        msgspec.convert(data, wanted, dec_hook=_decode_hook)
+    except msgspec.ValidationError as error:
+        return str(error).endswith(f"`{path}`")
+    return False
+
+
+def _with_only(data: Any, key: Key, name: str) -> Any:
+    """A copy of `data` in which the table at `key` has no entry but `name`."""
+    if not key:
         return {name: data[name]}
-    first, _, rest = head.partition(".")
-    copy = dict(data)
-    copy[first] = _with_only(copy[first], rest, name) if rest else {name: copy[first][name]}
+    copy = dict(data) if isinstance(data, Mapping) else list(data)
+    copy[key[0]] = _with_only(copy[key[0]], key[1:], name)  # type: ignore[index]
     return copy
 
 
@@ -178,6 +193,6 @@ def from_json(data: bytes, wanted: type[T], source: str) -> T:
     """Parse and check a JSON document. Raises InputError."""
     try:
         parsed = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(source, "(document)", MISSING, f"is not JSON: {error}") from None
     return convert(parsed, wanted, source)

@@ -1,4 +1,4 @@
-"""Sending Update Notifications reliably (RFC 7077 section 6), for Flow Mobility Initiate.
+"""Sending Update Notifications reliably (RFC 7077 section 5), for Flow Mobility Initiate.
 
 Knows nothing about what a notification is for: whoever asks for one names what waits for it.
 """
@@ -6,7 +6,7 @@ Knows nothing about what a notification is for: whoever asks for one names what 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
@@ -37,7 +37,7 @@ class UpdateNotifier:
         self._source = source
         self._delay_s = delay_s
         self._retransmissions = retransmissions
-        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)  # RFC 7077 section 4.1: random
+        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)  # RFC 7077 section 5.1: random
         self._outstanding: dict[int, Outstanding] = {}
 
     def send(
@@ -52,7 +52,7 @@ class UpdateNotifier:
         return sequence, Send(message, self._source, peer)
 
     def _allocate(self) -> int:
-        """RFC 7077 section 6.1: no two outstanding messages have the same sequence number."""
+        """RFC 7077 section 4.1: no two outstanding messages have the same sequence number."""
         while self._next_sequence in self._outstanding:
             self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
         sequence = self._next_sequence
@@ -64,7 +64,7 @@ class UpdateNotifier:
     ) -> Outstanding | None:
         """The notification that `message` from `peer` answers.
 
-        None if there is none: such a message MUST be discarded (RFC 7077 section 6.1).
+        None if there is none: such a message MUST be discarded (RFC 7077 section 5.2).
         """
         outstanding = self._outstanding.get(message.sequence)
         if outstanding is None or outstanding.peer != peer:
@@ -74,9 +74,9 @@ class UpdateNotifier:
     def outstanding(self) -> Iterable[Outstanding]:
         return self._outstanding.values()
 
-    def withdraw(self, peer: IPv6Address) -> list[Outstanding]:
-        """Give up everything that waits for `peer`."""
-        given_up = [entry for entry in self._outstanding.values() if entry.peer == peer]
+    def withdraw(self, unwanted: Callable[[Outstanding], bool]) -> list[Outstanding]:
+        """Give up those of the waiting notifications that are `unwanted`."""
+        given_up = [entry for entry in self._outstanding.values() if unwanted(entry)]
         for entry in given_up:
             del self._outstanding[entry.message.sequence]
         return given_up
@@ -88,7 +88,7 @@ class UpdateNotifier:
         """What to send again, and the notifications whose last chance has passed.
 
         A retransmission has the D flag set and the same sequence number and contents
-        (RFC 7077 sections 4.1 and 6.1).
+        (RFC 7077 sections 4.1 and 5.2).
         """
         actions: list[Send | Log] = []
         expired: list[Outstanding] = []

@@ -43,7 +43,6 @@ def test_help_lists_every_target_in_a_line_each() -> None:
 def test_main_job_is_the_default() -> None:
     commands = make("--dry-run").stdout
     assert "flowmob run prefix-models --engine virtual --seeds 6 --jobs " in commands
-    assert "flowmob figures prefix-models" in commands
 
 
 def test_run_has_ten_seeds_unless_told() -> None:

@@ -38,7 +38,8 @@ DirectionName = Literal["down", "up"]
 DIRECTIONS: tuple[DirectionName, DirectionName] = ("down", "up")
 
 # Duplicate address detection would hold an address back for a second or more. Flow labels and TCP
-# time stamps with a random offset would make every capture different.
+# time stamps with a random offset would make every capture different. Multicast listener reports
+# would leave at random instants, and everything after them would be some clock readings off.
 SYSCTLS = {
     "ipv6/auto_flowlabels": 0,
     "ipv4/tcp_timestamps": 2,
@@ -48,6 +49,10 @@ SYSCTLS = {
     "ipv6/conf/default/dad_transmits": 0,
     "ipv6/conf/all/accept_ra": 0,
     "ipv6/conf/default/accept_ra": 0,
+    "ipv6/conf/all/mldv1_unsolicited_report_interval": 1,
+    "ipv6/conf/default/mldv1_unsolicited_report_interval": 1,
+    "ipv6/conf/all/mldv2_unsolicited_report_interval": 1,
+    "ipv6/conf/default/mldv2_unsolicited_report_interval": 1,
 }
 ROUTER_SYSCTLS = {"ipv6/conf/all/forwarding": 1}
 # A day: no neighbour is probed again within a run, at a time that the kernel's own random numbers

@@ -102,9 +102,7 @@ class LmaForwarding:
 
     def mtu(self) -> int:
         """The MTU of the tunnels, in octets."""
-        return min(
-            (self._routing.mtu(self._tunnel(peer)) for peer in self._marks), default=0
-        )
+        return min((self._routing.mtu(self._tunnel(peer)) for peer in self._marks), default=0)
 
     def close(self) -> None:
         self._routing.close()
@@ -122,9 +120,7 @@ class LmaForwarding:
 
     def _close(self, peer: IPv6Address) -> None:
         mark = self._marks[peer]
-        self._routing.delete_rule(
-            RULE_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark
-        )
+        self._routing.delete_rule(RULE_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark)
         self._routing.delete_link(self._tunnel(peer))
         del self._marks[peer]
 

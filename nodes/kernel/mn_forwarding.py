@@ -9,6 +9,7 @@ from the destination port instead, whatever the network does.
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 
 from nodes.actions import Action, AssignAddress, PreferAccess, UseRouter
 from nodes.config import MnConfig
@@ -22,6 +23,11 @@ FLOW_PRIORITY = 100
 PREFIX_PRIORITY = 110
 DEFAULT_ROUTE = IPv6Network("::/0")
 PREFIX_LENGTH = 64
+NETFILTER_SYSCTLS = Path("/proc/sys/net/netfilter")
+# How long the flow table remembers a UDP flow that is silent. Above 300 s the kernel takes all
+# lifetimes for equal when it plans its next look for outdated entries; below, that instant depends
+# on the random order of its hash table, and runs in virtual time would differ.
+FLOW_LIFETIME_S = 600
 
 
 class MnForwarding:
@@ -31,10 +37,10 @@ class MnForwarding:
         self._nftables = Transactions()
         self._marks = {name: mark for mark, name in enumerate(config.access_interfaces, start=1)}
         self._nftables.run(self._rules())
+        for timeout in ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"):
+            (NETFILTER_SYSCTLS / timeout).write_text(str(FLOW_LIFETIME_S), encoding="ascii")
         for mark in self._marks.values():
-            self._routing.add_rule(
-                FLOW_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark
-            )
+            self._routing.add_rule(FLOW_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""

@@ -62,7 +62,7 @@ class NetlinkError(OSError):
 class LinkState(NamedTuple):
     """`up`: administratively up and with a carrier."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody wants here
     link_layer_address: bytes
     mtu: int
     up: bool
@@ -82,9 +82,7 @@ def carry_out(channel: socket.socket, requests: Sequence[Request]) -> None:
     if not requests:
         return
     channel.send(
-        b"".join(
-            _message(request, number, NLM_F_ACK) for number, request in enumerate(requests)
-        )
+        b"".join(_message(request, number, NLM_F_ACK) for number, request in enumerate(requests))
     )
     failures = [
         (number, *failure)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nftables import Nftables  # type: ignore[import-untyped]
+from nftables import Nftables
 
 
 class NftablesError(RuntimeError):

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import errno
 from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
 
 from nodes.kernel import netlink
 from nodes.kernel.netlink import RT_TABLE_MAIN, NetlinkError, RuleMatch
+
+# The addresses of this process's network namespace: address, index, prefix length, scope, flags (in
+# hex) and interface.
+IPV6_ADDRESSES = Path("/proc/self/net/if_inet6")
+LINK_SCOPE, IFA_F_TENTATIVE = "20", 0x40
 
 
 class Routing:
@@ -22,13 +28,15 @@ class Routing:
         return netlink.link_state(self._channel, interface).index
 
     def is_up(self, interface: str) -> bool:
-        """Whether the interface is there, is up and has a carrier."""
+        """Whether the interface is there, is up, has a carrier and an address to send from, which
+        the kernel gives it a little later."""
         try:
-            return netlink.link_state(self._channel, interface).up
+            up = netlink.link_state(self._channel, interface).up
         except NetlinkError as error:
             if error.errno != errno.ENODEV:
                 raise
             return False
+        return up and _has_link_local_address(interface)
 
     def link_layer_address(self, interface: str) -> bytes:
         return netlink.link_state(self._channel, interface).link_layer_address
@@ -83,3 +91,11 @@ class Routing:
 
     def _do(self, request: netlink.Request) -> None:
         netlink.carry_out(self._channel, [request])
+
+
+def _has_link_local_address(interface: str) -> bool:
+    for line in IPV6_ADDRESSES.read_text(encoding="ascii").splitlines():
+        _, _, _, scope, flags, name = line.split()
+        if name == interface and scope == LINK_SCOPE and not int(flags, 16) & IFA_F_TENTATIVE:
+            return True
+    return False

@@ -14,7 +14,7 @@ MAX_DATAGRAM = 65_535
 _ANCILLARY_SPACE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 _HOP_LIMIT_OF_ND = 255  # RFC 4861 section 6.1: anything less came through a router
 _ICMPV6_FILTER = 1
-RTMGRP_LINK = 1
+RTMGRP_LINK, RTMGRP_IPV6_IFADDR = 0x1, 0x100
 
 
 class Received(NamedTuple):
@@ -59,9 +59,7 @@ class DiscoverySocket:
         blocked = [0xFFFFFFFF] * 8
         for kind in types:
             blocked[kind // 32] &= ~(1 << (kind % 32))
-        self._socket.setsockopt(
-            socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, struct.pack("=8I", *blocked)
-        )
+        self._socket.setsockopt(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, struct.pack("=8I", *blocked))
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
         self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
         for option in (socket.IPV6_MULTICAST_HOPS, socket.IPV6_UNICAST_HOPS):
@@ -107,12 +105,13 @@ class DiscoverySocket:
 
 
 class LinkMonitor:
-    """Readable when some interface of this namespace changed. It tells that, not what: whoever
-    wakes up looks at the state, so that no event can be missed by reading too late."""
+    """Readable when some interface of this namespace, or one of its addresses, changed. It tells
+    that, not what: whoever wakes up looks at the state, so that no event can be missed by reading
+    too late."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.bind((0, RTMGRP_LINK))
+        self._socket.bind((0, RTMGRP_LINK | RTMGRP_IPV6_IFADDR))
         self._socket.setblocking(False)
 
     def fileno(self) -> int:

@@ -344,7 +344,7 @@ def make_results(folder: Path, delays: tuple[float, ...] = (10.0,), seeds: int =
             run = folder / "runs" / run_name(point, seed)
             _tcp_run(run, model, switch, seed, point=point, seed=seed, levels=levels)
             rows += analyse_run(run)
-    write_runs(rows, folder / "runs.csv")
+    write_runs(rows, folder)
     return folder
 
 

@@ -215,13 +215,22 @@ def test_factors_become_columns(tmp_path: Path) -> None:
 def test_runs_csv_is_complete_and_in_order(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", Plan(run_spec()), levels={"zeta": "1", "alpha": "2"})
     rows = [*analyse_run(run), *missing_rows(read_job(run), "guest ended after 60 s")]
-    write_runs(rows, tmp_path / "runs.csv")
+    write_runs(rows, tmp_path)
     lines = (tmp_path / "runs.csv").read_text().splitlines()
     assert lines[0].split(",") == [*COLUMNS, "alpha", "zeta"]
     assert len(lines) == 5
     assert "guest ended after 60 s" in lines[3]
     assert not list(tmp_path.glob("*.part"))
     assert run_name("p", 3) == "p-s3"
+
+
+def test_tcp_rows_are_kept_apart_from_those_that_repeat_exactly(tmp_path: Path) -> None:
+    write_runs([{"run": "u", "traffic": "udp"}, {"run": "t", "traffic": "tcp"}], tmp_path)
+    assert ",u," in (tmp_path / "runs.csv").read_text()
+    assert ",t," not in (tmp_path / "runs.csv").read_text()
+    assert ",t," in (tmp_path / "downloads.csv").read_text()
+    write_runs([{"run": "u", "traffic": "udp"}], tmp_path)
+    assert not (tmp_path / "downloads.csv").exists()
 
 
 def test_a_tcp_move(tmp_path: Path) -> None:

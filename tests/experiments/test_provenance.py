@@ -1,0 +1,124 @@
+"""Not from an RFC: what a result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import provenance
+from experiments.job import Job
+from experiments.provenance import code_digest, commit, describe_run, run_key, versions
+from tests.experiments.synthetic import run_spec
+
+
+def job(seed: int = 1, engine: str = "host") -> Job:
+    return Job(
+        experiment="e",
+        point="p",
+        levels={},
+        values={},
+        seed=seed,
+        engine=engine,
+        spec=run_spec("unique"),
+        decisions_s=(12.00005,),
+    )
+
+
+def forget() -> None:
+    for function in (code_digest, versions, commit):
+        function.cache_clear()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "nodes" / "deep").mkdir(parents=True)
+    (tmp_path / "nodes" / "deep" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    forget()
+    yield tmp_path
+    forget()
+
+
+def digest() -> str:
+    code_digest.cache_clear()
+    return code_digest()
+
+
+def test_the_digest_follows_the_code_and_nothing_else(checkout: Path) -> None:
+    first = digest()
+    (checkout / "nodes" / "notes.md").write_text("nothing that runs")
+    (checkout / "results.py").write_text("outside")
+    assert digest() == first
+    (checkout / "nodes" / "deep" / "a.py").write_text("x = 2\n")
+    second = digest()
+    (checkout / "nodes" / "deep" / "a.py").rename(checkout / "nodes" / "deep" / "b.py")
+    third = digest()
+    (checkout / "nodes" / "init.sh").write_text("true\n")
+    assert len({first, second, third, digest()}) == 4
+
+
+def test_a_key_stands_for_all_inputs(checkout: Path) -> None:
+    keys = {
+        run_key(job(), {"kernel": "6.1"}),
+        run_key(job(), {"kernel": "6.2"}),
+        run_key(job(seed=2), {"kernel": "6.1"}),
+        run_key(job(engine="guest"), {"kernel": "6.1"}),
+    }
+    assert len(keys) == 4
+    assert run_key(job(), {"kernel": "6.1"}) in keys
+    (checkout / "nodes" / "deep" / "a.py").write_text("x = 3\n")
+    code_digest.cache_clear()
+    assert run_key(job(), {"kernel": "6.1"}) not in keys
+
+
+def test_outside_a_checkout_there_is_no_commit(checkout: Path) -> None:
+    assert commit() == {}
+
+
+def test_a_checkout_has_a_commit_and_may_have_changes(checkout: Path) -> None:
+    def git(*arguments: str) -> str:
+        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *identity, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return done.stdout.strip()
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    assert commit() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    commit.cache_clear()
+    (checkout / "new.txt").write_text("x")
+    assert commit()["dirty"] is True
+
+
+def test_tools_that_are_missing_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = {"gone": ["no-such-tool"], "fails": ["false"], "echo": ["echo", "echo 1.0"]}
+    monkeypatch.setattr(provenance, "TOOLS", tools)
+    monkeypatch.setattr(provenance, "PACKAGES", ("msgspec", "no-such-package"))
+    versions.cache_clear()
+    found = versions()
+    versions.cache_clear()
+    assert sorted(found) == ["echo", "msgspec", "python"]
+    assert found["echo"] == "echo 1.0"
+
+
+def test_a_description_names_every_file_but_itself(checkout: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "events").mkdir(parents=True)
+    (folder / "events" / "lma.jsonl").write_bytes(b"{}\n")
+    (folder / "meta.json").write_bytes(b"old")
+    described: dict[str, Any] = describe_run(folder, job(2), "abc", {"kernel": "6.1"}, 1.23456)
+    assert described["files"] == {"events/lma.jsonl": hashlib.sha256(b"{}\n").hexdigest()}
+    assert described["run"] == "p-s2"
+    assert described["engine"] == {"name": "host", "kernel": "6.1"}
+    assert (described["key"], described["wall_s"], described["seed"]) == ("abc", 1.235, 2)
+    assert described["parameters"]["decisions_s"] == (12.00005,)

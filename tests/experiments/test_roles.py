@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.roles import INTERFACE_ID, MN_ID, Roles, address_of, configure
+from experiments.spec import RunSpec
+from nodes.link_layer import parse_link_layer_id
+from nodes.strict import convert, to_builtins
+from tests.experiments.synthetic import run_spec
+
+
+def changed(spec: RunSpec, *path: str, value: Any) -> RunSpec:
+    document = table = to_builtins(spec)
+    for name in path[:-1]:
+        table = table[name]
+    table[path[-1]] = value
+    return convert(document, RunSpec, "test")
+
+
+def configured(spec: RunSpec) -> Roles:
+    return configure(spec, Path("/events"), Path("/control"), seed=7)
+
+
+def protocol(**changes: Any) -> RunSpec:
+    spec = run_spec("unique")
+    for name, value in changes.items():
+        spec = changed(spec, "protocol", name, value=value)
+    return spec
+
+
+def test_the_parts_know_each_other_rfc5213_4() -> None:
+    lma, mags, mn = configured(run_spec("unique"))
+    assert lma.authorized_mags == tuple(mag.proxy_coa for mag in mags.values())
+    assert {mag.lma for mag in mags.values()} == {lma.address}
+    assert list(lma.mobile_nodes) == [MN_ID]
+    assert mn.interface_id == INTERFACE_ID
+    assert set(mn.access_interfaces) == {"mn-wlan", "mn-cell"}
+    files = [str(config.events) for config in (lma, *mags.values(), mn)]
+    assert files == [f"/events/{name}.jsonl" for name in ("lma", "mag1", "mag2", "mn")]
+    assert {config.seed for config in (lma, *mags.values(), mn)} == {7}
+
+
+def test_each_access_is_in_one_mags_policy_store_rfc5213_6_2() -> None:
+    lma, mags, _ = configured(run_spec("unique"))
+    profiles = [p for mag in mags.values() for p in mag.access_interfaces.values()]
+    assert {profile.mn_id for profile in profiles} == {MN_ID}
+    technologies = [profile.access_technology for profile in profiles]
+    assert technologies == [access.technology for access in lma.accesses.values()]
+    link_layers = {parse_link_layer_id(profile.link_layer_id) for profile in profiles}
+    assert len(link_layers) == 2
+
+
+@pytest.mark.parametrize(("model", "handoff"), [("shared", 6), ("unique", 1), ("hybrid", 1)])
+def test_the_handoff_indicator_of_each_model_rfc7864_3_2_1(model: str, handoff: int) -> None:
+    lma, mags, _ = configured(run_spec(model))
+    profiles = [p for mag in mags.values() for p in mag.access_interfaces.values()]
+    assert {profile.handoff_indicator for profile in profiles} == {handoff}
+    assert lma.mobile_nodes[MN_ID].prefix_model == model
+
+
+def test_what_the_protocol_says_reaches_the_lma_rfc7077_7() -> None:
+    spec = protocol(
+        switch="on-send",
+        prefix_delivery="at-attach",
+        notification_retransmit_delay_s=0.75,
+        notification_retransmit_count=4,
+    )
+    lma = configured(spec).lma
+    policy = lma.mobile_nodes[MN_ID]
+    assert (policy.switch, policy.prefix_delivery) == ("on-send", "at-attach")
+    assert lma.min_delay_between_update_notification_replay_ms == 750
+    assert lma.max_update_notification_retransmit_count == 4
+
+
+def test_a_static_uplink_maps_ports_rfc7864_6() -> None:
+    spec = run_spec("unique")
+    assert configured(spec).mn.static_policy == {}
+    mn = configured(protocol(uplink="static")).mn
+    assert mn.static_policy == {str(flow.port): f"mn-{flow.start}" for flow in spec.flows.values()}
+
+
+def test_an_address_that_is_missing_is_named() -> None:
+    spec = changed(run_spec("unique"), "topology", "nodes", "mag1", "address", value=None)
+    with pytest.raises(ValueError, match=r"nodes\.mag1\.address: missing; a mag has one"):
+        configured(spec)
+    assert address_of(spec, "lma") == IPv6Address("2001:db8:10::1")
+
+
+def test_an_access_of_no_known_technology_is_named() -> None:
+    document = to_builtins(run_spec("unique"))
+    document["topology"]["links"]["wlan"]["access"] = "laser"
+    document["flows"], document["moves"] = {}, []
+    document["attachments"] = []
+    spec = convert(document, RunSpec, "test")
+    with pytest.raises(ValueError, match="access is 'laser'; expected one of wlan, cell"):
+        configured(spec)

@@ -1,0 +1,536 @@
+"""A domain of one LMA and two MAGs in memory: cores, messages through the codec, and a model of the
+kernel that refuses what the kernel would refuse. Tests get all of it through the fixture `domain`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from nodes.actions import (
+    Action,
+    Advertise,
+    BlockPrefix,
+    CloseTunnel,
+    ForwardFlow,
+    HostPrefix,
+    InstallFlow,
+    Instant,
+    Log,
+    OpenTunnel,
+    RemoveFlow,
+    Reply,
+    RoutePrefix,
+    Send,
+    UnhostPrefix,
+    UnroutePrefix,
+)
+from nodes.config import (
+    Access,
+    AccessProfile,
+    LmaConfig,
+    MagConfig,
+    MobileNodePolicy,
+)
+from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
+from nodes.lma import LocalMobilityAnchor
+from nodes.mag import MobileAccessGateway
+from nodes.wire.codec import decode, encode
+from nodes.wire.messages import (
+    Message,
+    ProxyBindingAcknowledgement,
+    ProxyBindingUpdate,
+    UpdateNotification,
+    UpdateNotificationAcknowledgement,
+)
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HandoffIndicator,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    Option,
+    Timestamp,
+)
+from nodes.wire.traffic_selector import IPv6TrafficSelector
+
+settings.register_profile(
+    "cores", suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60
+)
+settings.load_profile("cores")
+
+LMA = IPv6Address("2001:db8:10::1")
+MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
+MN, OTHER_MN = "mn1@example.org", "mn2@example.org"
+WLAN, CELL = 4, 8
+LINK_LAYER_1, LINK_LAYER_2 = bytes.fromhex("020000000101"), bytes.fromhex("020000000201")
+POOL = IPv6Network("2001:db8:100::/48")
+P1, P2, P3 = itertools.islice(POOL.subnets(new_prefix=64), 3)
+BOOT_UNIX_NS = 1_700_000_000_000_000_000
+
+A = TypeVar("A")
+KINDS: dict[type[Message], str] = {
+    ProxyBindingUpdate: "PBU",
+    ProxyBindingAcknowledgement: "PBA",
+    UpdateNotification: "FMI",
+    UpdateNotificationAcknowledgement: "FMA",
+}
+
+
+def at(seconds: float) -> Instant:
+    """The instant `seconds` after the test's beginning."""
+    return Instant(seconds, BOOT_UNIX_NS + round(seconds * 1e9))
+
+
+def of(kind: type[A], actions: Sequence[Action]) -> list[A]:
+    return [action for action in actions if isinstance(action, kind)]
+
+
+class KernelRefused(AssertionError):
+    """An action that the kernel would have answered with an error."""
+
+
+def _require(condition: bool, action: object) -> None:
+    if not condition:
+        raise KernelRefused(action)
+
+
+@dataclass
+class Forwarding:
+    """What a node's actions have made of its forwarding state."""
+
+    tunnels: set[IPv6Address] = field(default_factory=set)
+    routes: dict[IPv6Network, IPv6Address | None] = field(default_factory=dict)
+    flows: dict[int, InstallFlow] = field(default_factory=dict)
+    targets: dict[int, IPv6Address] = field(default_factory=dict)
+    hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
+
+    def perform(self, action: Action) -> None:
+        match action:
+            case OpenTunnel(peer):
+                _require(peer not in self.tunnels, action)
+                self.tunnels.add(peer)
+            case CloseTunnel(peer):
+                _require(peer in self.tunnels, action)
+                _require(peer not in self.routes.values(), action)
+                _require(peer not in self.targets.values(), action)
+                self.tunnels.remove(peer)
+            case RoutePrefix(prefix, proxy_coa):
+                _require(proxy_coa in self.tunnels, action)
+                self.routes[prefix] = proxy_coa
+            case BlockPrefix(prefix):
+                self.routes[prefix] = None
+            case UnroutePrefix(prefix):
+                _require(prefix in self.routes, action)
+                del self.routes[prefix]
+            case InstallFlow(key, _, prefixes):
+                _require(bool(prefixes) and key not in self.flows, action)
+                self.flows[key] = action
+            case RemoveFlow(key):
+                _require(key in self.flows, action)
+                del self.flows[key]
+                self.targets.pop(key, None)
+            case ForwardFlow(key, None):
+                self.targets.pop(key, None)
+            case ForwardFlow(key, proxy_coa):
+                _require(key in self.flows and proxy_coa in self.tunnels, action)
+                assert proxy_coa is not None
+                self.targets[key] = proxy_coa
+            case HostPrefix(interface, prefix, lma, _):
+                _require(lma in self.tunnels and (interface, prefix) not in self.hosted, action)
+                self.hosted.add((interface, prefix))
+            case UnhostPrefix(interface, prefix):
+                _require((interface, prefix) in self.hosted, action)
+                self.hosted.remove((interface, prefix))
+
+
+@dataclass
+class Anchor:
+    """An LMA alone: what it does in answer to one input."""
+
+    core: LocalMobilityAnchor
+    forwarding: Forwarding = field(default_factory=Forwarding)
+
+    def taken(self) -> list[Action]:
+        actions = self.core.take_actions()
+        for action in actions:
+            self.forwarding.perform(action)
+        return actions
+
+    def receive(
+        self, message: Message, seconds: float = 0.0, source: IPv6Address = MAG1
+    ) -> list[Action]:
+        self.core.receive(message, source, at(seconds))
+        return self.taken()
+
+    def acknowledged(
+        self, message: Message, seconds: float = 0.0, source: IPv6Address = MAG1
+    ) -> ProxyBindingAcknowledgement:
+        """The one PBA that answers `message`."""
+        (sent,) = of(Send, self.receive(message, seconds, source))
+        assert isinstance(sent.message, ProxyBindingAcknowledgement)
+        assert (sent.source, sent.destination) == (LMA, source)
+        return sent.message
+
+    def timer(self, seconds: float) -> list[Action]:
+        self.core.handle_timer(at(seconds))
+        return self.taken()
+
+
+@dataclass
+class Gateway:
+    """A MAG alone."""
+
+    core: MobileAccessGateway
+    interface: str
+    forwarding: Forwarding = field(default_factory=Forwarding)
+
+    def taken(self) -> list[Action]:
+        actions = self.core.take_actions()
+        for action in actions:
+            self.forwarding.perform(action)
+        return actions
+
+    def link_up(self, seconds: float = 0.0) -> list[Action]:
+        self.core.link_up(self.interface, at(seconds))
+        return self.taken()
+
+    def link_down(self, seconds: float = 0.0) -> list[Action]:
+        self.core.link_down(self.interface, at(seconds))
+        return self.taken()
+
+    def receive(
+        self, message: Message, seconds: float = 0.0, source: IPv6Address = LMA
+    ) -> list[Action]:
+        self.core.receive(message, source, at(seconds))
+        return self.taken()
+
+    def timer(self, seconds: float) -> list[Action]:
+        self.core.handle_timer(at(seconds))
+        return self.taken()
+
+    def request(self) -> ProxyBindingUpdate:
+        """The PBU that waits for its answer."""
+        request = self.core.bindings[self.interface].request
+        assert request is not None
+        return request
+
+    def registered(
+        self, prefixes: Sequence[IPv6Network] = (P1,), off_link: Sequence[IPv6Network] = ()
+    ) -> Gateway:
+        """This, with its mobile node attached and registered at second 0."""
+        self.link_up()
+        self.receive(Domain.acceptance(self.request(), prefixes, off_link), 0.02)
+        return self
+
+
+@dataclass(frozen=True)
+class Sent:
+    seconds: float
+    source: str
+    destination: str
+    message: Message
+
+    def __str__(self) -> str:
+        return f"{KINDS[type(self.message)]} {self.source}>{self.destination}"
+
+
+Fate = Callable[[Message], Sequence[float]]
+
+
+class Network:
+    """The domain with a network that delays messages by `delay_s`, or does what `fate` says: it
+    returns the delay of each copy that arrives."""
+
+    def __init__(self, policy: MobileNodePolicy, delay_s: float = 0.010, **config: Any) -> None:
+        # The prefix model shared goes without HI 6 here: the LMA's policy alone has to do.
+        self.seconds = 0.0
+        self.delay_s = delay_s
+        self.fate: Fate = lambda message: (delay_s,)
+        domain = Domain()
+        self.lma = domain.lma(policy, **config)
+        self.mags = {"mag1": domain.mag("mag1"), "mag2": domain.mag("mag2")}
+        self._names = {LMA: "lma", MAG1: "mag1", MAG2: "mag2"}
+        self.sent: list[Sent] = []
+        self.replies: dict[int, Reply] = {}
+        self.logs: list[tuple[str, Log]] = []
+        self.advertised: list[tuple[float, str, Advertise]] = []
+        self._in_flight: list[tuple[float, int, Callable[[], None]]] = []
+        self._order = itertools.count()
+        self._tokens = itertools.count(1)
+
+    def attach(self, mag: str) -> None:
+        self._carry_out(mag, self.mags[mag].link_up(self.seconds))
+
+    def detach(self, mag: str) -> None:
+        self._carry_out(mag, self.mags[mag].link_down(self.seconds))
+
+    def bid(self, access: str) -> int:
+        bid = self.lma.core.resolve(MN, access)
+        assert bid is not None
+        return bid
+
+    def add_flow(
+        self,
+        fid: int,
+        to: str,
+        destination: IPv6Network | None,
+        *,
+        action: FlowAction = FlowAction.FORWARD,
+    ) -> int:
+        """Add flow `fid` of UDP to `destination`, and return the token of the reply."""
+        token = next(self._tokens)
+        selector = IPv6TrafficSelector.of(destination=destination, protocol=17)
+        row = FlowMobilityCacheEntry(fid, fid, selector, (self.bid(to),), action)
+        self.lma.core.add_flow(MN, row, token, at(self.seconds))
+        self._carry_out("lma", self.lma.taken())
+        return token
+
+    def remove_flow(self, fid: int) -> int:
+        token = next(self._tokens)
+        self.lma.core.remove_flow(MN, fid, token)
+        self._carry_out("lma", self.lma.taken())
+        return token
+
+    def move(self, fid: int, to: str) -> int:
+        """Order a move, and return the token of the reply."""
+        token = next(self._tokens)
+        self.lma.core.move_flow(MN, fid, self.bid(to), token, at(self.seconds))
+        self._carry_out("lma", self.lma.taken())
+        return token
+
+    def inject(self, message: Message, source: IPv6Address) -> None:
+        """A message to the LMA, at once."""
+        self._carry_out("lma", self.lma.receive(message, self.seconds, source))
+
+    def run(self, seconds: float) -> None:
+        """Let `seconds` pass."""
+        end = self.seconds + seconds
+        while (due := self._next_event()) is not None and due <= end:
+            self.seconds = max(self.seconds, due)
+            if self._in_flight and self._in_flight[0][0] <= self.seconds:
+                heapq.heappop(self._in_flight)[2]()
+            else:
+                self._run_timers()
+        self.seconds = end
+
+    def messages(self) -> list[str]:
+        """Those sent since the last call."""
+        shown = [str(sent) for sent in self.sent]
+        self.sent.clear()
+        return shown
+
+    def path(self, fid: int) -> IPv6Address | None:
+        """The MAG that packets of a flow are sent to by its row; None: the default path's."""
+        for key, flow in self.lma.forwarding.flows.items():
+            if flow.entry.fid == fid:
+                return self.lma.forwarding.targets.get(key)
+        return None
+
+    def row(self, fid: int) -> FlowMobilityCacheEntry:
+        row = self.lma.core.flows.cache.get(MN, fid)
+        assert row is not None
+        return row
+
+    def off_link(self, mag: str) -> set[IPv6Network]:
+        gateway = self.mags[mag]
+        entry = gateway.core.bindings.get(gateway.interface)
+        return set() if entry is None else set(entry.off_link_prefixes)
+
+    def events(self, node: str = "lma") -> list[str]:
+        return [log.event for name, log in self.logs if name == node]
+
+    def _next_event(self) -> float | None:
+        timers = [self.lma.core.timer(), *(mag.core.timer() for mag in self.mags.values())]
+        due = [time for time in timers if time is not None]
+        due += [self._in_flight[0][0]] if self._in_flight else []
+        return min(due, default=None)
+
+    def _run_timers(self) -> None:
+        nodes: dict[str, Anchor | Gateway] = {"lma": self.lma, **self.mags}
+        for name, node in nodes.items():
+            due = node.core.timer()
+            if due is not None and due <= self.seconds:
+                self._carry_out(name, node.timer(self.seconds))
+
+    def _carry_out(self, node: str, actions: Sequence[Action]) -> None:
+        for action in actions:
+            match action:
+                case Send(message, source, destination):
+                    self._transmit(message, source, destination)
+                case Reply(token):
+                    assert token not in self.replies, "a request is answered once"
+                    self.replies[token] = action
+                case Log():
+                    self.logs.append((node, action))
+                case Advertise():
+                    self.advertised.append((self.seconds, node, action))
+
+    def _transmit(self, message: Message, source: IPv6Address, destination: IPv6Address) -> None:
+        names = self._names
+        self.sent.append(Sent(self.seconds, names[source], names[destination], message))
+        data = encode(message, source, destination)
+        for delay in self.fate(message):
+
+            def arrive() -> None:
+                received = decode(data, source, destination)
+                name = names[destination]
+                node = self.lma if name == "lma" else self.mags[name]
+                self._carry_out(name, node.receive(received, self.seconds, source))
+
+            heapq.heappush(self._in_flight, (self.seconds + delay, next(self._order), arrive))
+
+
+class Domain:
+    """Names of this domain, and makers of what is in it."""
+
+    LMA, MAG1, MAG2 = LMA, MAG1, MAG2
+    MN, OTHER_MN = MN, OTHER_MN
+    WLAN, CELL = WLAN, CELL
+    LINK_LAYER_1, LINK_LAYER_2 = LINK_LAYER_1, LINK_LAYER_2
+    POOL, P1, P2, P3 = POOL, P1, P2, P3
+    at = staticmethod(at)
+    of = staticmethod(of)
+    KernelRefused = KernelRefused
+
+    @staticmethod
+    def lma_config(policy: MobileNodePolicy | None = None, **changes: Any) -> LmaConfig:
+        policy = MobileNodePolicy() if policy is None else policy
+        values: dict[str, Any] = {
+            "events": Path("/dev/null"),
+            "seed": 1,
+            "address": LMA,
+            "control_socket": Path("/nowhere"),
+            "prefix_pool": POOL,
+            "mobile_nodes": {MN: policy, OTHER_MN: policy},
+            "accesses": {"wlan": Access(WLAN, 10), "cell": Access(CELL, 20)},
+            "authorized_mags": (MAG1, MAG2),
+        }
+        return LmaConfig(**{**values, **changes})
+
+    @classmethod
+    def lma(cls, policy: MobileNodePolicy | None = None, **changes: Any) -> Anchor:
+        return Anchor(LocalMobilityAnchor(cls.lma_config(policy, **changes), random.Random(1)))
+
+    @staticmethod
+    def mag(name: str = "mag1", handoff: int = 1, **changes: Any) -> Gateway:
+        first = name == "mag1"
+        interface = f"{name}-mn"
+        profile = AccessProfile(
+            mn_id=MN,
+            access_technology=WLAN if first else CELL,
+            link_layer_id=(LINK_LAYER_1 if first else LINK_LAYER_2).hex(":"),
+            handoff_indicator=handoff,
+        )
+        values: dict[str, Any] = {
+            "events": Path("/dev/null"),
+            "proxy_coa": MAG1 if first else MAG2,
+            "lma": LMA,
+            "access_interfaces": {interface: profile},
+        }
+        config = MagConfig(**{**values, **changes})
+        return Gateway(MobileAccessGateway(config, random.Random(name)), interface)
+
+    @staticmethod
+    def pbu(
+        seconds: float = 0.0,
+        *,
+        mn: str | None = MN,
+        prefixes: Sequence[IPv6Network] | None = (IPv6Network("::/0"),),
+        handoff: int | None = 1,
+        technology: int | None = WLAN,
+        link_layer: bytes | None = LINK_LAYER_1,
+        timestamp: bool = True,
+        sequence: int = 7,
+        lifetime: int = 900,
+        extra: tuple[Option, ...] = (),
+    ) -> ProxyBindingUpdate:
+        """A PBU stamped at `seconds`. What is None is left out; no prefixes is ALL_ZERO."""
+        options: list[Option] = []
+        if mn is not None:
+            options.append(MobileNodeIdentifier.of(mn))
+        options += [HomeNetworkPrefix.of(prefix) for prefix in prefixes or ()]
+        if handoff is not None:
+            options.append(HandoffIndicator(handoff))
+        if technology is not None:
+            options.append(AccessTechnologyType(technology))
+        if timestamp:
+            options.append(Timestamp.of_unix_ns(at(seconds).unix_ns))
+        if link_layer is not None:
+            options.append(MobileNodeLinkLayerIdentifier(link_layer))
+        return ProxyBindingUpdate(sequence=sequence, lifetime=lifetime, options=(*options, *extra))
+
+    @staticmethod
+    def acceptance(
+        request: ProxyBindingUpdate,
+        prefixes: Sequence[IPv6Network] = (P1,),
+        off_link: Sequence[IPv6Network] = (),
+        status: int = 0,
+    ) -> ProxyBindingAcknowledgement:
+        """The PBA that answers `request` as RFC 5213 section 5.3.6 has it."""
+        echoed = [o for o in request.options if not isinstance(o, HomeNetworkPrefix)]
+        return ProxyBindingAcknowledgement(
+            status=status,
+            sequence=request.sequence,
+            lifetime=request.lifetime,
+            options=(
+                *echoed,
+                *(HomeNetworkPrefix.of(prefix) for prefix in prefixes),
+                *(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in off_link),
+            ),
+        )
+
+    @staticmethod
+    def fmi(
+        sequence: int,
+        prefixes: Sequence[IPv6Network],
+        *,
+        mn: str | None = MN,
+        reason: int = 8,
+        acknowledge: bool = True,
+        retransmit: bool = False,
+        off_link: bool = True,
+    ) -> UpdateNotification:
+        options: list[Option] = [] if mn is None else [MobileNodeIdentifier.of(mn)]
+        options += [HomeNetworkPrefix.of(prefix, off_link) for prefix in prefixes]
+        return UpdateNotification(
+            sequence=sequence,
+            reason=reason,
+            options=tuple(options),
+            acknowledge=acknowledge,
+            retransmit=retransmit,
+        )
+
+    @staticmethod
+    def prefixes(message: Message, off_link: bool = False) -> list[IPv6Network]:
+        """The home network prefixes of a message, with or without the L bit."""
+        options = message.all_options(HomeNetworkPrefix)
+        return [option.prefix for option in options if option.off_link is off_link]
+
+    @staticmethod
+    def unattached(policy: MobileNodePolicy) -> Network:
+        return Network(policy)
+
+    @staticmethod
+    def network(model: str = "unique", **changes: Any) -> Network:
+        """Both interfaces attached; `changes` are those of the MN's policy."""
+        network = Network(MobileNodePolicy(prefix_model=model, **changes))  # type: ignore[arg-type]
+        for mag in ("mag1", "mag2"):
+            network.attach(mag)
+            network.run(0.1)
+        network.messages()
+        return network
+
+
+@pytest.fixture(scope="session")
+def domain() -> type[Domain]:
+    return Domain

@@ -1,0 +1,263 @@
+"""Not from an RFC: the LMA's control socket, over a real socket and the daemon's loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from nodes.actions import Action, Reply
+from nodes.control import MAX_REQUEST, ControlServer
+from nodes.control_client import ControlError, Session
+from nodes.daemon import Daemon, now
+from nodes.event_log import EventWriter
+from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.operations import operate
+from nodes.wire.options import Timestamp
+from nodes.wire.traffic_selector import IPv6TrafficSelector
+
+if TYPE_CHECKING:
+    from tests.nodes.conftest import Domain
+
+Talk = Callable[[Path], None]
+
+
+@pytest.fixture
+def serve(tmp_path: Path, domain: type[Domain]) -> Iterator[Callable[[Talk], None]]:
+    """Serves an LMA with one binding and two flows while a function talks to it."""
+    core = domain.lma(
+        timestamp_validity_window_ms=10_000_000_000_000, min_delay_before_bce_delete_ms=0
+    ).core
+    path = tmp_path / "control"
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def run(talk: Talk) -> None:
+        failures: list[BaseException] = []
+
+        def client() -> None:
+            try:
+                talk(path)
+            except BaseException as error:
+                failures.append(error)
+            finally:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        with EventWriter(tmp_path / "lma.jsonl", "lma") as events:
+
+            def perform(action: Action) -> None:
+                if isinstance(action, Reply):
+                    control.reply(action)
+
+            daemon = Daemon(core, events, perform)
+            control = ControlServer(
+                path, daemon, lambda request, token: operate(core, request, token)
+            )
+            attached = domain.pbu(lifetime=0xFFFF)
+            stamp = Timestamp.of_unix_ns(now().unix_ns)
+            options = tuple(stamp if isinstance(o, Timestamp) else o for o in attached.options)
+            core.receive(type(attached)(7, 0xFFFF, options), domain.MAG1, now())
+            core.take_actions()
+            for fid in (1, 2):
+                row = FlowMobilityCacheEntry(fid, fid, IPv6TrafficSelector(), (1,))
+                core.flows.cache.add(domain.OTHER_MN, row)
+            thread = threading.Thread(target=client)
+            try:
+                daemon.run(thread.start)
+            finally:
+                control.close()
+                thread.join()
+        if failures:
+            raise failures[0]
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def raw(path: Path, data: bytes) -> dict[str, Any]:
+    with closing(socket.socket(socket.AF_UNIX)) as channel:
+        channel.settimeout(5)
+        channel.connect(str(path))
+        channel.sendall(data)
+        with channel.makefile("rb") as lines:
+            answer: dict[str, Any] = json.loads(lines.readline())
+    return answer
+
+
+def refused(session: Session, **message: Any) -> str:
+    with pytest.raises(ControlError) as caught:
+        session.request(message)
+    return str(caught.value)
+
+
+def test_bindings_and_flows(serve: Callable[[Talk], None], domain: type[Domain]) -> None:
+    def talk(path: Path) -> None:
+        with Session(path, 5) as session:
+            (binding,) = session.request({"op": "bindings"})["result"]
+            assert binding == {
+                "mn": domain.MN,
+                "bid": 1,
+                "priority": 10,
+                "access": "wlan",
+                "technology": domain.WLAN,
+                "prefixes": [str(domain.P1)],
+                "flow_mobility_prefixes": [],
+                "proxy_coa": str(domain.MAG1),
+                "state": "registered",
+            }
+            flow = {
+                "op": "add-flow",
+                "mn": domain.MN,
+                "fid": 5,
+                "priority": 3,
+                "selector": {"start_next_header": 6, "start_source_address": "2001:db8::1"},
+                "to": "wlan",
+            }
+            assert session.request(flow)["result"] == {"fid": 5}
+            moved = session.request({"op": "move-flow", "mn": domain.MN, "fid": 5, "to": 1})
+            assert moved["result"] == {"fid": 5, "move": 1}
+            flows = session.request({"op": "flows"})["result"]
+            (shown,) = [flow for flow in flows if flow["mn"] == domain.MN]
+            assert shown == {
+                "mn": domain.MN,
+                "fid": 5,
+                "priority": 3,
+                "selector": {"start_next_header": 6, "start_source_address": "2001:db8::1"},
+                "bids": [1],
+                "access": ["wlan"],
+                "action": "forward",
+                "active": True,
+            }
+            session.request({"op": "remove-flow", "mn": domain.MN, "fid": 5})
+            assert "no such flow" in refused(session, op="remove-flow", mn=domain.MN, fid=5)
+
+    serve(talk)
+
+
+def test_refusals_say_why(serve: Callable[[Talk], None], domain: type[Domain]) -> None:
+    def talk(path: Path) -> None:
+        add = {"op": "add-flow", "mn": domain.MN, "fid": 1, "priority": 1, "to": "wlan"}
+        with Session(path, 5) as session:
+            for selector, text in (
+                ({"colour": 1}, "selector.colour: not a field"),
+                ({"start_source_address": "x"}, "selector.start_source_address is 'x'"),
+                ({"start_source_address": 1}, "selector.start_source_address is 1; expected an"),
+                ({"start_source_address": "fe80::1%eth0"}, "expected no zone"),
+                ({"start_source_port": "80"}, "selector.start_source_port is '80'; expected a num"),
+                (
+                    {"start_source_port": 1.5},
+                    "selector.start_source_port is 1.5; expected a number",
+                ),
+                ({"start_source_port": True}, "selector.start_source_port is True; expected a"),
+                ({"start_source_port": 65536}, "start_source_port"),
+                ({"start_spi": 1, "start_source_port": 1}, "match no packet"),
+            ):
+                assert text in refused(session, **add, selector=selector)
+            assert "to is 'lan'" in refused(session, **{**add, "to": "lan"}, selector={})
+            assert "action is 'burn'" in refused(session, **add, selector={}, action="burn")
+            assert "fid is 0" in refused(session, **{**add, "fid": 0}, selector={})
+            assert "to is 9" in refused(session, op="move-flow", mn=domain.MN, fid=1, to=9)
+            assert "no such flow" in refused(session, op="move-flow", mn=domain.MN, fid=1, to=1)
+            assert "op is 'dance'" in refused(session, op="dance")
+            assert session.request({"op": "bindings"})["ok"] is True
+
+    serve(talk)
+
+
+def test_replies_have_the_id_of_their_request(serve: Callable[[Talk], None]) -> None:
+    def talk(path: Path) -> None:
+        answer = raw(path, b'{"op": "bindings", "id": [1, "x"]}\n')
+        assert (answer["ok"], answer["id"]) == (True, [1, "x"])
+        with Session(path, 5) as session:
+            identities = [session.send({"op": "bindings"}) for _ in range(3)]
+            assert [reply["id"] for reply in session.replies(3)] == identities
+
+    serve(talk)
+
+
+@pytest.mark.parametrize(
+    "line", [b"nonsense", b"\xff\xfe", b"[]", b"[" * 60_000, b'{"op": "bindings", "x": 1}']
+)
+def test_what_is_no_request_is_answered_and_survived(
+    serve: Callable[[Talk], None], line: bytes
+) -> None:
+    def talk(path: Path) -> None:
+        assert raw(path, line + b"\n")["ok"] is False
+        assert raw(path, b'{"op": "bindings"}\n')["ok"] is True
+
+    serve(talk)
+
+
+def test_a_request_without_end_is_refused(serve: Callable[[Talk], None]) -> None:
+    def talk(path: Path) -> None:
+        assert "longer than" in raw(path, b"x" * (MAX_REQUEST + 1))["error"]
+
+    serve(talk)
+
+
+def test_a_long_reply_arrives_whole(serve: Callable[[Talk], None], domain: type[Domain]) -> None:
+    """Longer than a socket buffer holds (208 KiB by default)."""
+
+    def talk(path: Path) -> None:
+        with Session(path, 5) as session:
+            padding = "x" * 60_000
+            sent = [
+                session.send({"op": "move-flow", "mn": f"{number}{padding}", "fid": 1, "to": 1})
+                for number in range(8)
+            ]
+            replies = list(session.replies(8))
+        assert [reply["id"] for reply in replies] == sent
+        assert all(len(reply["error"]) > 60_000 for reply in replies)
+
+    serve(talk)
+
+
+def test_a_client_that_leaves_does_not_matter(serve: Callable[[Talk], None]) -> None:
+    def talk(path: Path) -> None:
+        with closing(socket.socket(socket.AF_UNIX)) as channel:
+            channel.connect(str(path))
+            channel.sendall(b'{"op": "bindings"}\n' * 20)
+        assert raw(path, b'{"op": "bindings"}\n')["ok"] is True
+
+    serve(talk)
+
+
+def test_the_socket_is_the_owners_alone_and_goes_with_the_server(
+    serve: Callable[[Talk], None], tmp_path: Path
+) -> None:
+    def talk(path: Path) -> None:
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    serve(talk)
+    assert not (tmp_path / "control").exists()
+    events = [json.loads(line)["event"] for line in (tmp_path / "lma.jsonl").open()]
+    assert events[0] == "started"
+    assert events[-1] == "stopped"
+
+
+def test_addresses_of_a_selector_are_ipv6_rfc6088_3_2(
+    serve: Callable[[Talk], None], domain: type[Domain]
+) -> None:
+    def talk(path: Path) -> None:
+        with Session(path, 5) as session:
+            text = refused(
+                session,
+                op="add-flow",
+                mn=domain.MN,
+                fid=1,
+                priority=1,
+                to="wlan",
+                selector={"start_destination_address": str(IPv6Address(1)) + "/64"},
+            )
+            assert "selector.start_destination_address" in text
+
+    serve(talk)

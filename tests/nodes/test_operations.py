@@ -1,0 +1,54 @@
+"""What `test_control` doesn't see: the operations on a core without a socket (RFC 7864 5.2)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nodes.actions import Reply, Send
+from nodes.control import AddFlow, ListBindings, MoveFlow
+from nodes.flow_mobility_cache import FlowAction
+from nodes.operations import list_flows, operate
+
+if TYPE_CHECKING:
+    from tests.nodes.conftest import Domain
+
+
+def add(domain: type[Domain], **changes: Any) -> AddFlow:
+    values: dict[str, Any] = {
+        "mn": domain.MN,
+        "fid": 1,
+        "priority": 1,
+        "selector": {"start_destination_address": str(domain.P2[1])},
+        "to": "cell",
+    }
+    return AddFlow(**{**values, **changes})
+
+
+def test_a_reply_waits_for_the_signalling_rfc7864_3_2_2(domain: type[Domain]) -> None:
+    network = domain.network("unique")
+    core = network.lma.core
+    operate(core, add(domain), 1)
+    operate(core, MoveFlow(mn=domain.MN, fid=1, to="wlan"), 2)
+    actions = network.lma.taken()
+    assert [reply.token for reply in domain.of(Reply, actions)] == [1]
+    assert len(domain.of(Send, actions)) == 1
+
+
+def test_a_flow_can_be_dropped_rfc7864_5_2(domain: type[Domain]) -> None:
+    core = domain.network("unique").lma.core
+    operate(core, add(domain, action="drop"), 1)
+    row = core.flows.cache.get(domain.MN, 1)
+    assert row is not None
+    assert row.action is FlowAction.DROP
+    assert [flow["action"] for flow in list_flows(core)] == ["drop"]
+
+
+def test_a_binding_that_waits_for_its_end_is_shown_as_such_rfc5213_5_3_5(
+    domain: type[Domain],
+) -> None:
+    network = domain.network("unique")
+    network.detach("mag1")
+    network.run(0.1)
+    operate(network.lma.core, ListBindings(), 1)
+    (reply,) = domain.of(Reply, network.lma.taken())
+    assert [entry["state"] for entry in reply.result] == ["deregistered", "registered"]
