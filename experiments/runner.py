@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import multiprocessing
 import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -32,6 +34,8 @@ ROWS = "rows.json"
 # A run that takes longer than this many times its emulated time, and a minute, hangs.
 LIMIT_FACTOR = 4.0
 LIMIT_BASE_S = 60.0
+# With less than this left on the disk, that is why a run failed.
+ROOM_BYTES = 1 << 18
 
 
 def make_engine(name: str) -> Engine:
@@ -58,11 +62,12 @@ def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> i
     _check_figures(name, experiment)
     chosen = make_engine(engine)
     folder = RESULTS / name
-    _prepare(folder)
-    outcomes = _Runs(folder, chosen, name, found).carry_out(jobs)
-    failures = {run: reason for run, reason in outcomes.items() if reason is not None}
-    _conclude(folder, name, found, engine, outcomes)
-    _report(folder, experiment, failures)
+    with _errors_name(folder):
+        _prepare(folder)
+        outcomes = _Runs(folder, chosen, name, found).carry_out(jobs)
+        failures = {run: reason for run, reason in outcomes.items() if reason is not None}
+        _conclude(folder, name, found, engine, outcomes)
+        _report(folder, experiment, failures)
     return 1 if failures else 0
 
 
@@ -71,8 +76,21 @@ def redraw(name: str) -> int:
     experiment = load(name)
     folder = RESULTS / name
     check_format(folder, name)
-    _draw(folder, experiment)
+    with _errors_name(folder):
+        _draw(folder, experiment)
     return 0
+
+
+@contextlib.contextmanager
+def _errors_name(folder: Path) -> Iterator[None]:
+    """What goes wrong with a file that is open already, like a disk that is full by now, comes
+    without the file's name: say at least in which folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def check_format(folder: Path, name: str) -> None:
@@ -150,6 +168,9 @@ def _begin() -> None:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
+    # Whoever says it twice, as the pool does when another worker has ended, must not disturb the
+    # clearing up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(1)
 
 
@@ -175,6 +196,9 @@ def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
         outcome = engine.run(work, limit_s)
         failure = outcome.failure or _analyse(analyse_run, work)
         if failure is not None:
+            if shutil.disk_usage(work).free < ROOM_BYTES:
+                # A guest can't tell, for it can't write. The other runs would fail alike.
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
             _replace(work, folder / FAILED / run)
             return failure
         (work / "outcome.json").unlink()
@@ -244,7 +268,7 @@ def _conclude(
             rows.extend(json.loads((folder / "runs" / run / ROWS).read_bytes()))
         else:
             rows.extend(missing_rows(job, reason.splitlines()[0]))
-    write_runs(rows, folder / "runs.csv")
+    write_runs(rows, folder)
     write_summary(folder)
     write_atomically(
         folder / "results.json",
@@ -277,8 +301,11 @@ def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> N
     _draw(folder, experiment)
     if failures:
         print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)
+        told: set[str] = set()
         for run, reason in failures.items():
-            print(f"  {run}: {reason}", file=sys.stderr)
+            first = reason.splitlines()[0]
+            print(f"  {run}: {first if first in told else reason}", file=sys.stderr)
+            told.add(first)
         print(f"What they left is in {_shown(folder / FAILED)}/.", file=sys.stderr)
 
 
@@ -287,5 +314,3 @@ def _shown(path: Path) -> str:
         return str(path.relative_to(Path.cwd()))
     except ValueError:
         return str(path)
-
-

@@ -15,6 +15,13 @@ mount -t hostfs -o "${0%/*}/run" none /dev/flowmob/run
 # Out of memory, a run can't be trusted: end the guest instead of one of its processes.
 echo 1 > /proc/sys/vm/panic_on_oom
 ip link set lo up
+# The kernel cleans its neighbour tables for the first time at a random instant, 15 to 45 s after
+# boot, and then every half base_reachable_time. In virtual time that is one more event that differs
+# from run to run, and waiting until it is over costs nothing.
+for family in ipv4 ipv6; do
+    echo 86400000 > /proc/sys/net/$family/neigh/default/base_reachable_time_ms
+done
+[ -z "$FLOWMOB_VIRTUAL" ] || sleep 60
 # mnexec closes every descriptor up to this limit each time it starts something.
 ulimit -n 128
 cd /dev/flowmob/home || exit 1

@@ -13,7 +13,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments.engines.base import CONSOLE, OUTCOME, EngineUnavailable, Outcome, last_lines
+from experiments.engines.base import (
+    CONSOLE,
+    OUTCOME,
+    EngineUnavailable,
+    Outcome,
+    ended_early,
+    hung,
+)
 from experiments.engines.kernel_cache import Kernel
 from experiments.engines.process import LimitExceeded, run_process
 
@@ -42,8 +49,7 @@ class GuestEngine:
                     {"HOME": name, "TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"},
                 )
             except LimitExceeded:
-                reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
-                return Outcome(reason, limit_s)
+                return hung(limit_s, console)
         return outcome(folder, wall_s)
 
     def command(self, work: Path, folder: Path, module: str, *, tty: str = "") -> list[str]:
@@ -54,6 +60,7 @@ class GuestEngine:
             "FLOWMOB_PYTHON": sys.executable,
             "FLOWMOB_MODULE": module,
             "FLOWMOB_TTY": tty,
+            "FLOWMOB_VIRTUAL": "yes" if self._virtual else "",
         }
         (work / "environment").write_text(
             "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
@@ -90,5 +97,5 @@ def outcome(folder: Path, wall_s: float) -> Outcome:
     try:
         failure = json.loads((folder / OUTCOME).read_bytes())["failure"]
     except (OSError, ValueError, KeyError):
-        failure = f"ended without an outcome; console:\n{last_lines(folder / CONSOLE)}"
+        return ended_early(folder / CONSOLE, wall_s)
     return Outcome(failure, wall_s)

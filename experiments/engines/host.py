@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments.engines.base import CONSOLE, EngineUnavailable, Outcome, last_lines
+from experiments.engines.base import CONSOLE, EngineUnavailable, Outcome, hung
 from experiments.engines.features import NEEDED, missing_features
 from experiments.engines.guest import outcome
 from experiments.engines.process import LimitExceeded, run_process
@@ -68,6 +68,5 @@ class HostEngine:
                     },
                 )
             except LimitExceeded:
-                reason = f"did not finish within {limit_s:g} s; console:\n{last_lines(console)}"
-                return Outcome(reason, limit_s)
+                return hung(limit_s, console)
         return outcome(folder, wall_s)

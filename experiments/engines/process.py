@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+# What tells a process to end, and arrives as an exception.
+INTERRUPTIONS = {signal.SIGINT, signal.SIGTERM}
 
 _libc = ctypes.CDLL(None)
 
@@ -35,22 +37,34 @@ def run_process(
     console.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
     parent = os.getpid()
-    with console.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if environment is None else dict(environment),
-            start_new_session=True,
-            preexec_fn=lambda: die_with(parent, signal.SIGKILL),
-        )
-        try:
-            status = process.wait(timeout=limit_s)
-        except subprocess.TimeoutExpired:
-            raise LimitExceeded from None
-        finally:
-            _end(process)
+    # Until we know what we started, nothing may keep us from ending it.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        die_with(parent, signal.SIGKILL)
+
+    try:
+        with console.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=None if environment is None else dict(environment),
+                start_new_session=True,
+                preexec_fn=prepare,  # noqa: PLW1509 - workers have one thread
+            )
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        status = process.wait(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        raise LimitExceeded from None
+    finally:
+        _end(process)
     return status, time.monotonic() - started
 
 
