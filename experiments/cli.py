@@ -118,9 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     shell = commands.add_parser("shell", help="a topology with Mininet's prompt, in real time")
     shell.add_argument("topology", nargs="?", default="reference")
     shell.add_argument("--engine", choices=("realtime", "host"), default="realtime")
-    shell.add_argument(
-        "--prefix-model", choices=("shared", "unique", "hybrid"), default="unique"
-    )
+    shell.add_argument("--prefix-model", choices=("shared", "unique", "hybrid"), default="unique")
     shell.set_defaults(function=_shell)
 
     for name, function, text in (

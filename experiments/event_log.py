@@ -28,8 +28,8 @@ class Event(NamedTuple):
 def read_events(folder: Path, start_ns: int) -> list[Event]:
     """The events of all nodes, ordered by time, then node, then the order in the node's file.
 
-    Times are rounded down to 10 us before they are ordered, so that the microsecond by which two runs
-    of one trial may differ never changes the order. Raises InputError, naming file and line.
+    Times are rounded down to 10 us before they are ordered, so that the microsecond by which two
+    runs of one trial may differ never changes the order. Raises InputError, naming file and line.
     """
     events: list[Event] = []
     for path in sorted(folder.glob("*.jsonl")):

@@ -119,7 +119,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     raise ValueError(f"flows.{name}.{key}: {value!r}; expected one of {known}")
             if flow.until_s <= flow.from_s:
                 raise ValueError(
-                    f"flows.{name}.until_s: {flow.until_s}; expected more than from_s = {flow.from_s}"
+                    f"flows.{name}.until_s: {flow.until_s}; "
+                    f"expected more than from_s = {flow.from_s}"
                 )
         for number, move in enumerate(self.moves):
             if move.flow not in self.flows:

@@ -38,8 +38,8 @@ DIRECTION_WORDS = {"fast-to-slow": "fast to slow", "slow-to-fast": "slow to fast
 
 
 def read_runs(results_dir: Path) -> pd.DataFrame:
-    """`runs.csv` and `downloads.csv` with a column `model` added. Raises InputError when it isn't there, or is not
-    what this version writes."""
+    """`runs.csv` and `downloads.csv` with a column `model` added. Raises InputError when they
+    aren't there, or are not what this version writes."""
     tables = [_read_table(results_dir / RUNS)]
     if (results_dir / DOWNLOADS).exists():
         tables.append(_read_table(results_dir / DOWNLOADS))

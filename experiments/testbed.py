@@ -38,9 +38,7 @@ class Testbed(NamedTuple):
 
     def ended(self) -> list[str]:
         """The daemons that are not running any more."""
-        return [
-            child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]
-        ]
+        return [child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]]
 
 
 @contextlib.contextmanager

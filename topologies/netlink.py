@@ -113,13 +113,9 @@ def new_dummy(name: str, mac: str, up: bool) -> Request:
     return Request(RTM_NEWLINK, flags, body + address + info, f"create {name}")
 
 
-
-
-
 def add_route(network: IPv6Network | None, gateway: IPv6Address, index: int) -> Request:
     """A static route; None: the default route."""
     return set_route(network or DEFAULT_ROUTE, index, gateway=gateway)
-
 
 
 def set_neighbour(index: int, address: IPv6Address, mac: str) -> Request:

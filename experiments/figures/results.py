@@ -64,6 +64,5 @@ def middle_delay(moves: pd.DataFrame) -> float:
 def counts_of_runs(moves: pd.DataFrame) -> tuple[int, int]:
     """Smallest number of complete and of expected runs in any group of model, direction, delay."""
     groups = moves.groupby(["model", "direction", "lma_mag_delay_ms"])
-    sizes = groups["status"].agg([lambda status: int((status == OK).sum()), "size"])
-    worst = sizes.iloc[int((sizes.iloc[:, 0] - sizes.iloc[:, 1]).to_numpy().argmin())]
-    return int(worst.iloc[0]), int(worst.iloc[1])
+    counts = [(int((group["status"] == OK).sum()), len(group)) for _, group in groups]
+    return min(counts, key=lambda count: count[0] - count[1])

@@ -1,0 +1,128 @@
+"""`make bench`: what this testbed costs, as ratios measured in one sitting."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from statistics import median
+
+from experiments.experiment import jobs, load, points
+from experiments.job import write_atomically
+from experiments.runner import make_engine
+from nodes.config import ANY_PREFIX
+from nodes.strict import to_json
+from nodes.wire.codec import decode, encode
+from nodes.wire.messages import (
+    AccessTechnology,
+    HandoffHint,
+    ProxyBindingAcknowledgement,
+    ProxyBindingUpdate,
+)
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HandoffIndicator,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    Timestamp,
+)
+
+REPETITIONS = 5
+CODEC_ROUNDS = 5_000
+EXPERIMENT, POINT = "prefix-models", "unique-ack-10ms"
+MEBIBYTE = 1 << 20
+KIBIBYTE = 1 << 10
+
+
+def main() -> int:
+    """Print the benchmarks; returns the exit status."""
+    print("bench: codec (a few seconds) and the reference run (about half a minute)")
+    _codec()
+    return _reference_run()
+
+
+def _rate(work: Callable[[], None], rounds: int) -> float:
+    """Median rate per second over REPETITIONS."""
+    rates = []
+    for _ in range(REPETITIONS):
+        started = time.perf_counter()
+        for _ in range(rounds):
+            work()
+        rates.append(rounds / (time.perf_counter() - started))
+    return median(rates)
+
+
+def _codec() -> None:
+    mag, lma = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:10::1")
+    common = (
+        HandoffIndicator(HandoffHint.NEW_INTERFACE),
+        AccessTechnologyType(AccessTechnology.IEEE_802_11),
+        Timestamp.of_unix_ns(1_767_225_600_000_000_000),
+        MobileNodeLinkLayerIdentifier(bytes.fromhex("020000000101")),
+    )
+    identifier = MobileNodeIdentifier.of("mn1@flowmob.example")
+    request = encode(
+        ProxyBindingUpdate(1, 900, (identifier, HomeNetworkPrefix.of(ANY_PREFIX), *common)),
+        mag,
+        lma,
+    )
+    prefix = HomeNetworkPrefix.of(IPv6Network("2001:db8:100::/64"))
+    answer = ProxyBindingAcknowledgement(0, 1, 900, (identifier, prefix, *common))
+
+    def ours() -> None:
+        decode(request, mag, lma)
+        encode(answer, lma, mag)
+
+    rate = _rate(ours, CODEC_ROUNDS)
+    print(f"codec: {rate:,.0f} PBU decodes with PBA encodes a second, one core")
+    try:
+        from scapy.layers.inet6 import MIP6MH_BA, MIP6MH_BU, IPv6
+    except ImportError:
+        return
+
+    def scapys() -> None:
+        MIP6MH_BU(request)
+        bytes(IPv6(src=str(mag), dst=str(lma)) / MIP6MH_BA(seq=1))
+
+    other = _rate(scapys, CODEC_ROUNDS // 50)
+    print(
+        f"codec: {rate / other:.0f} times the rate of Scapy's BU and BA layers, which know none "
+        f"of the PMIPv6 options ({other:,.0f} a second)"
+    )
+
+
+def _reference_run() -> int:
+    chosen = next(
+        job
+        for job in jobs(EXPERIMENT, points(EXPERIMENT, load(EXPERIMENT), 1), "virtual")
+        if job.point == POINT
+    )
+    engine = make_engine("virtual")
+    walls = []
+    for _ in range(REPETITIONS):
+        with tempfile.TemporaryDirectory(prefix="flowmob-") as name:
+            folder = Path(name) / "run"
+            folder.mkdir()
+            write_atomically(folder / "job.json", to_json(chosen))
+            outcome = engine.run(folder, 120.0)
+            if outcome.failure is not None:
+                print(f"bench: the reference run failed: {outcome.failure}")
+                return 1
+            walls.append(outcome.wall_s)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIBIBYTE
+    emulated = chosen.spec.duration_s
+    print(
+        f"reference run: {emulated:g} emulated seconds in {median(walls):.2f} s of wall time "
+        f"(median of {REPETITIONS}, {min(walls):.2f} to {max(walls):.2f}), boot and agents "
+        f"included: {emulated / median(walls):.1f} times real time"
+    )
+    print(f"reference run: at most {peak / MEBIBYTE:.0f} MiB in one process")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
