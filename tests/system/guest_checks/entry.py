@@ -10,6 +10,7 @@ import importlib
 import json
 import sys
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def main(arguments: list[str]) -> int:
         order = json.loads((folder / "order.json").read_bytes())
         module, _, name = order["function"].rpartition(".")
         function = getattr(importlib.import_module(f"{PACKAGE}.{module}"), name)
-        report["result"] = function(folder, **order["arguments"])
+        # A check decides by itself; a course leaves captures in the folder, for a test to judge.
+        call = function if name.startswith("check_") else partial(function, folder)
+        report["result"] = call(**order["arguments"])
     except BaseException:
         report["error"] = traceback.format_exc()
     try:

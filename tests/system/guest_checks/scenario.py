@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 import tempfile
@@ -69,6 +70,10 @@ class Sniffer:
                 data, ancillary, _, sender = self._socket.recvmsg(65_536, 128)
             except BlockingIOError:
                 return
+            except OSError as error:  # the interface was down, and it may be up again
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue
             stamps = [value for _, kind, value in ancillary if kind == SO_TIMESTAMPNS]
             seconds, nanoseconds = struct.unpack("=qq", stamps[0])
             yield seconds * NANOSECONDS + nanoseconds, data, sender[2] == PACKET_OUTGOING

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
+from experiments.namespaces import inside
+from experiments.roles import MN_ID
 from tests.system.guest_checks.scenario import scenario
+from topologies.hosts import SYSCTL_ROOT
 from topologies.network import DirectionName
 
 MOVE_S = 6.0
 DETACH_S = 6.0
+ADDRESS_S = 3.0
+# addr_gen_mode
+FROM_MAC, NO_ADDRESS = "0", "1"
 
 
 def lost_signalling(
@@ -26,9 +33,11 @@ def lost_signalling(
         course.lose(link, direction, 0.0)
         course.until(end_s)
         course.stop_traffic()
+        answers = course.answers(1)
         return {
             "start_ns": course.unix_ns,
-            "answers": course.answers(1),
+            "answers": answers,
+            "answered_by_s": (time.monotonic_ns() - course.start_ns) / 1e9,
             "flows": course.ask("flows"),
             "bindings": course.ask("bindings"),
         }
@@ -61,4 +70,23 @@ def detachment(folder: Path) -> dict[str, Any]:
             "gone": gone,
             "flows": flows,
             "again": course.ask("bindings"),
+        }
+
+
+def late_address(folder: Path) -> dict[str, Any]:
+    """The MN's interface has a carrier long before it has an address to send from."""
+    with scenario(folder) as course:
+        with inside(course.network.namespace("mn")):
+            mode = SYSCTL_ROOT / "ipv6/conf/mn-wlan/addr_gen_mode"
+            mode.write_text(NO_ADDRESS, encoding="ascii")
+            course.until(1.0)
+            course.network.set_access("wlan", True)
+            course.until(ADDRESS_S)
+            ended = course.bed.ended()
+            mode.write_text(FROM_MAC, encoding="ascii")
+        course.until(ADDRESS_S + 1.0)
+        return {
+            "start_ns": course.unix_ns,
+            "ended": ended,
+            "bindings": [entry for entry in course.ask("bindings") if entry["mn"] == MN_ID],
         }

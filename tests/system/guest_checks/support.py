@@ -112,7 +112,7 @@ def udp_spec(topology: Topology, flows: int = 1, until_s: float = 5.0) -> RunSpe
 
 @contextlib.contextmanager
 def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(dir="/run") as name:
+    with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
 
