@@ -38,7 +38,7 @@ from experiments.traffic import (
     tcp_transfers,
     udp_streams,
 )
-from nodes.control_client import Session
+from nodes.control_client import ControlError, Session
 from nodes.event_log import EventWriter
 from nodes.strict import from_json, to_json
 from topologies.model import Role
@@ -68,7 +68,13 @@ def carry_out(folder: Path) -> None:
         write_atomically(folder / "job.json", to_json(job))
         events = stack.enter_context(EventWriter(folder / "events" / "runner.jsonl", "runner"))
         session = stack.enter_context(Session(bed.roles.lma.control_socket))
-        _Schedule(job, bed.network, session, events, start_ns, folder).run()
+        schedule = _Schedule(job, bed.network, session, events, start_ns, folder)
+        try:
+            schedule.run()
+        except ControlError:
+            # The LMA's end is the reason, and not that its socket is gone.
+            if not bed.ended():
+                raise
         ended = bed.ended()
         if ended:
             raise RunFailed(f"ended during the run: {', '.join(ended)}; see logs/")

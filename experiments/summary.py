@@ -263,14 +263,20 @@ def _by_model(moves: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield model, moves[moves["model"] == model]
 
 
+SHOWN_REASONS = 3
+
+
 def _completeness(runs: pd.DataFrame) -> str:
     bad = runs[runs["status"] != OK]
     if not len(bad):
         return "all complete."
     reasons = bad.groupby("status")["run"].agg(["size", "first"])
     parts = [
-        f"{row['size']} {status} (first: {row['first']})" for status, row in reasons.iterrows()
+        f"{row['size']} {status} (first: {row['first']})"
+        for status, row in reasons.head(SHOWN_REASONS).iterrows()
     ]
+    if len(reasons) > SHOWN_REASONS:
+        parts.append(f"and {len(reasons) - SHOWN_REASONS} other reasons, see runs.csv")
     return f"{len(bad)} moves do not count: " + "; ".join(parts) + "."
 
 

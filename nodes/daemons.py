@@ -117,10 +117,15 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
-            if isinstance(action, Solicit):
-                _solicit(action.interface, discovery, routing)
-            else:
-                forwarding.perform(action)
+            try:
+                if isinstance(action, Solicit):
+                    _solicit(action.interface, discovery, routing)
+                else:
+                    forwarding.perform(action)
+            except (OSError, LookupError) as error:
+                # The access can go down between its last event and this; coming up again, it
+                # solicits anew.
+                events.write("not-done", {"action": type(action).__name__, "why": str(error)})
 
         def advertised() -> None:
             while (received := discovery.receive()) is not None:

@@ -7,6 +7,7 @@ the same data is drawn with the same matplotlib: no dates, no version, and fonts
 from __future__ import annotations
 
 import functools
+import io
 import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+
+from experiments.job import write_atomically
 
 COLUMN_IN = 3.33
 PAGE_IN = 7.0
@@ -199,12 +202,9 @@ def save(figure: Figure, stem: Path) -> list[Path]:
         mpl.rcParams.update(RC)
         for kind, metadata in without_dates.items():
             path = stem.with_name(f"{stem.name}.{kind}")
-            temporary = path.with_name(path.name + ".part")
-            try:
-                figure.savefig(temporary, format=kind, metadata=metadata)
-                temporary.replace(path)
-            except OSError:
-                temporary.unlink(missing_ok=True)
-                raise
+            # In memory first: on a full disk the PDF backend hides the error behind one of its own.
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format=kind, metadata=metadata)
+            write_atomically(path, drawn.getvalue())
             written.append(path)
     return written

@@ -15,7 +15,7 @@ from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, o
 from experiments.traces import goodput
 
 BIN_S = 0.1
-BEFORE_S, AFTER_S = 1.0, 3.0
+BEFORE_S, AFTER_S = 1.0, 2.5
 
 
 @style.styled
