@@ -23,6 +23,10 @@ table ip6 probe {
     }
 }
 """
+_EGRESS_MIRROR = """
+qdisc add dev lo clsact
+filter add dev lo egress matchall action mirred egress mirror dev lo
+"""
 _CONNTRACK_MARK = """
 table ip6 probe {
     chain remember {
@@ -87,6 +91,14 @@ _ALL = (
         "CONFIG_NET_SCH_NETEM",
         "sch_netem",
         ("tc", "qdisc", "add", "dev", "lo", "root", "netem", "delay", "1ms"),
+    ),
+    Feature(
+        "egress mirror",
+        "packets are captured before the delay of their link",
+        "CONFIG_NET_SCH_INGRESS, CONFIG_NET_CLS_MATCHALL, CONFIG_NET_ACT_MIRRED",
+        "sch_ingress cls_matchall act_mirred",
+        ("tc", "-batch", "-"),
+        _EGRESS_MIRROR,
     ),
     Feature(
         "ip6_tunnel",
