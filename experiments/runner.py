@@ -152,7 +152,10 @@ class _Runs:
             except BrokenProcessPool:
                 raise OSError("a worker process was killed; finished runs are kept") from None
             except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
+                # Not shutdown(wait=False): leaving the block then can't wait for the pool's thread,
+                # which the interpreter may trip over when it ends.
+                for future in futures:
+                    future.cancel()
                 for worker in multiprocessing.active_children():
                     worker.terminate()
                 raise
