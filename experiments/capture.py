@@ -22,7 +22,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from experiments.namespaces import inside, socket_in
 from experiments.packet_filter import (
     NH_IPV6,
     NH_MOBILITY,
@@ -38,6 +37,7 @@ from experiments.spec import RunSpec, TcpDownload
 from topologies import netlink
 from topologies.hosts import SYSCTL_ROOT
 from topologies.model import BITS_PER_BYTE, Role, Topology
+from topologies.namespaces import inside, socket_in
 from topologies.network import Network
 from topologies.plan import PACKET_BYTES, other_end
 

@@ -24,7 +24,6 @@ import msgspec
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.job import Job, write_atomically
-from experiments.namespaces import Child, fork_into
 from experiments.roles import MN_ID
 from experiments.spec import RunSpec
 from experiments.testbed import RunFailed, bind_flows, end, testbed
@@ -42,6 +41,7 @@ from nodes.control_client import ControlError, Session
 from nodes.event_log import EventWriter
 from nodes.strict import from_json, to_json
 from topologies.model import Role
+from topologies.namespaces import Child, fork_into
 from topologies.network import Network
 
 NANOSECONDS = 1_000_000_000

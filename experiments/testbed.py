@@ -11,13 +11,13 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.namespaces import Child, fork_into, set_timer_slack
 from experiments.roles import INTERFACE_ID, MN_ID, Roles, configure
 from experiments.spec import RunSpec, TcpDownload, UdpFlow
 from experiments.traffic import correspondent_address, flow_ids
 from nodes.control_client import Session
 from nodes.daemons import run_lma, run_mag, run_mn
 from topologies.model import Role
+from topologies.namespaces import Child, fork_into, set_timer_slack
 from topologies.network import Network, running
 
 READY_LIMIT_S = 30.0

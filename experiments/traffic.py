@@ -28,9 +28,9 @@ from ipaddress import IPv6Address
 from types import FrameType
 from typing import Literal, NamedTuple
 
-from experiments.namespaces import set_timer_slack
 from experiments.spec import RunSpec, TcpDownload, UdpFlow
 from topologies.model import Role
+from topologies.namespaces import set_timer_slack
 from topologies.plan import addresses
 
 NANOSECONDS = 1_000_000_000

@@ -18,8 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.namespaces import create, enter, inside
 from topologies import netlink
+from topologies.namespaces import create, enter, inside
 
 # Mininet imports distutils for one version number; setuptools' stand-in for distutils takes 0.35 s
 # of real time to import in the guest, the standard library's (up to Python 3.11) 0.01 s.

@@ -10,7 +10,6 @@ import struct
 from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Network
 
-from experiments.namespaces import socket_in
 from nodes.kernel.netlink import (
     IFF_UP,
     IFLA_ADDRESS,
@@ -36,6 +35,7 @@ from nodes.kernel.netlink import (
     u32,
 )
 from topologies.model import Direction
+from topologies.namespaces import socket_in
 from topologies.plan import netem_limit
 
 RTM_NEWNEIGH, RTM_NEWQDISC, RTM_NEWTFILTER = 28, 36, 44

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from ipaddress import IPv6Address
 from typing import Any, Literal
 
-from experiments.namespaces import inside, socket_in
 from topologies import netlink
 from topologies.hosts import SYSCTL_ROOT, NamespaceHost, PlannedIntf, VethLink
 from topologies.model import Direction, Role, Topology
+from topologies.namespaces import inside, socket_in
 from topologies.plan import (
     FORWARDING_ROLES,
     LOGICAL_INTERFACE,

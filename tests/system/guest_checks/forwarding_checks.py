@@ -8,10 +8,10 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from experiments.namespaces import socket_in
 from nodes.kernel.sockets import ALL_ROUTERS, DiscoverySocket
 from nodes.neighbour_discovery import RouterSolicitation, encode
 from tests.system.guest_checks.scenario import Scenario, scenario
+from topologies.namespaces import socket_in
 from topologies.plan import MAG_MAC, mac
 
 IPV6_MTU_DISCOVER = 23

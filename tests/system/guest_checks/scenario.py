@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from experiments.job import Job
-from experiments.namespaces import Child, fork_into, socket_in
 from experiments.pcapng import PcapngWriter
 from experiments.roles import MN_ID
 from experiments.testbed import Testbed, bind_flows, end, testbed
@@ -30,6 +29,7 @@ from experiments.traffic import (
 )
 from nodes.control_client import Session
 from nodes.strict import from_json
+from topologies.namespaces import Child, fork_into, socket_in
 from topologies.network import DirectionName, Network
 
 ETH_P_ALL = 0x0003

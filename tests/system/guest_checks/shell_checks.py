@@ -7,8 +7,8 @@ import io
 import json
 import socket
 
-from experiments.namespaces import fork_into
 from tests.system.guest_checks.support import folder, reference
+from topologies.namespaces import fork_into
 from topologies.network import running
 from topologies.shell import FlowShell
 

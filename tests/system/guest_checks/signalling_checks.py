@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.namespaces import inside
 from experiments.roles import MN_ID
 from tests.system.guest_checks.scenario import scenario
 from topologies.hosts import SYSCTL_ROOT
+from topologies.namespaces import inside
 from topologies.network import DirectionName
 
 MOVE_S = 6.0

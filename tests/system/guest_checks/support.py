@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 from experiments import pcapng
 from experiments.capture import Capture
-from experiments.namespaces import Child, fork_into, inside
 from experiments.spec import RunSpec, UdpFlow
 from experiments.traffic import (
     fetch_tcp,
@@ -30,6 +29,7 @@ from experiments.traffic import (
 from nodes.strict import load_toml
 from topologies import netlink
 from topologies.model import Topology
+from topologies.namespaces import Child, fork_into, inside
 from topologies.network import Network, running
 from topologies.plan import LOGICAL_INTERFACE
 

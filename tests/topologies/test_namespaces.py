@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.namespaces import fork_into
+from topologies.namespaces import fork_into
 
 
 def test_a_childs_output_and_status_are_kept(tmp_path: Path) -> None:
