@@ -100,10 +100,6 @@ class LmaForwarding:
             case ForwardFlow(key, proxy_coa):
                 self._forward(key, proxy_coa)
 
-    def mtu(self) -> int:
-        """The MTU of the tunnels, in octets."""
-        return min((self._routing.mtu(self._tunnel(peer)) for peer in self._marks), default=0)
-
     def close(self) -> None:
         self._routing.close()
 
