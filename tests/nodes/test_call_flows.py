@@ -12,7 +12,7 @@ from nodes.config import MobileNodePolicy
 from nodes.wire.messages import Message, ProxyBindingUpdate, UpdateNotification
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain, Network
+    from tests.domain import Domain, Network
 
 REGISTRATION_1 = ["PBU mag1>lma", "PBA lma>mag1"]
 REGISTRATION_2 = ["PBU mag2>lma", "PBA lma>mag2"]

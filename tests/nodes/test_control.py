@@ -26,7 +26,7 @@ from nodes.wire.options import Timestamp
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 Talk = Callable[[Path], None]
 

@@ -18,7 +18,7 @@ from nodes.wire.messages import (
 )
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain, Network
+    from tests.domain import Domain, Network
 
 FMI, FMA = UpdateNotification, UpdateNotificationAcknowledgement
 ROUND_TRIP = ["FMI lma>mag1", "FMA mag1>lma"]

@@ -26,7 +26,7 @@ from nodes.wire.options import (
 )
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Anchor, Domain
+    from tests.domain import Anchor, Domain
 
 S = ProxyBindingStatus
 STRANGER = IPv6Address("2001:db8:bad::1")

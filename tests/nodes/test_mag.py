@@ -27,7 +27,7 @@ from nodes.wire.options import (
 )
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain, Gateway
+    from tests.domain import Domain, Gateway
 
 
 def requests(domain: type[Domain], actions: list[Action]) -> list[ProxyBindingUpdate]:

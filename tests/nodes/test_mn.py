@@ -12,7 +12,7 @@ from nodes.mn import MobileNode
 from nodes.neighbour_discovery import PrefixInformation, RouterAdvertisement
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 ROUTER = IPv6Address("fe80::200:5eff:fe00:5213")
 P1, P2 = IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100:1::/64")

@@ -10,7 +10,7 @@ from nodes.flow_mobility_cache import FlowAction
 from nodes.operations import list_flows, operate
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 
 def add(domain: type[Domain], **changes: Any) -> AddFlow:

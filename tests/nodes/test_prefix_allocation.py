@@ -10,7 +10,7 @@ from nodes.config import LmaConfig, MobileNodePolicy
 from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 NEW = CreateSession()
 OWN = IPv6Network("2001:db8:200::/64")

@@ -19,7 +19,7 @@ from nodes.wire.options import (
 )
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 S = ProxyBindingStatus
 ACCEPTED, REFUSED = S.ACCEPTED, S.INSUFFICIENT_RESOURCES

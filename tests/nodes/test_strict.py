@@ -23,7 +23,7 @@ from nodes.strict import (
 )
 
 if TYPE_CHECKING:
-    from tests.nodes.conftest import Domain
+    from tests.domain import Domain
 
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 

@@ -13,9 +13,6 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-from hypothesis import HealthCheck, settings
-
 from nodes.actions import (
     Action,
     Advertise,
@@ -62,11 +59,6 @@ from nodes.wire.options import (
     Timestamp,
 )
 from nodes.wire.traffic_selector import IPv6TrafficSelector
-
-settings.register_profile(
-    "cores", suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60
-)
-settings.load_profile("cores")
 
 LMA = IPv6Address("2001:db8:10::1")
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
@@ -529,8 +521,3 @@ class Domain:
             network.run(0.1)
         network.messages()
         return network
-
-
-@pytest.fixture(scope="session")
-def domain() -> type[Domain]:
-    return Domain
