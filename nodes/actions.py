@@ -188,3 +188,18 @@ Action = (
     | UseRouter
     | PreferAccess
 )
+
+
+class Outbox:
+    """What the parts of a core want done, in the order in which it has to happen."""
+
+    def __init__(self) -> None:
+        self._actions: list[Action] = []
+
+    def put(self, *actions: Action) -> None:
+        self._actions.extend(actions)
+
+    def take(self) -> list[Action]:
+        """Everything since the last call."""
+        actions, self._actions = self._actions, []
+        return actions

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import Action, ForwardFlow, InstallFlow, Instant, Log, RemoveFlow, Reply
+from nodes.actions import Instant, Log, Outbox, Reply
 from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.config import LmaConfig, MobileNodePolicy
+from nodes.flow_forwarding import FlowForwarding
 from nodes.flow_mobility_cache import (
     FlowAction,
     FlowConflict,
@@ -28,11 +29,7 @@ from nodes.wire.messages import (
     UpdateNotificationReason,
 )
 from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
-from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 
-# Kernel marks below this are those of tunnels; flow keys are above, so that a packet whose flow
-# has no binding carries a mark that no routing rule knows and takes the default path.
-FIRST_FLOW_KEY = 0x10000
 NOT_SUPPORTED = "the MAG doesn't support Update Notifications"
 
 
@@ -60,9 +57,12 @@ class PrefixSet:
 
 
 class FlowMobility:
-    def __init__(self, config: LmaConfig, bindings: BindingCache, rng: random.Random) -> None:
+    def __init__(
+        self, config: LmaConfig, bindings: BindingCache, outbox: Outbox, rng: random.Random
+    ) -> None:
         self._config = config
         self._bindings = bindings
+        self._outbox = outbox
         self.cache = FlowMobilityCache()
         self._notifier = UpdateNotifier(
             config.address,
@@ -70,21 +70,13 @@ class FlowMobility:
             config.max_update_notification_retransmit_count,
             rng,
         )
-        self._keys: dict[tuple[str, int], int] = {}
-        self._next_key = FIRST_FLOW_KEY
-        self._forwarding: dict[int, IPv6Address | None] = {}
-        self._installed: dict[int, tuple[IPv6Network, ...]] = {}
+        self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
         self._moves = 0
         # By BID: what is to be signalled once the FMI that is under way has been answered. Two at
         # a time could arrive in either order, and each is the whole set.
         self._waiting: dict[int, list[PendingMove]] = {}
         self._deliveries: set[int] = set()
         self._unsupporting: set[IPv6Address] = set()
-        self._actions: list[Action] = []
-
-    def take_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
 
     def deadline(self) -> float | None:
         return self._notifier.deadline()
@@ -99,13 +91,12 @@ class FlowMobility:
             self.cache.add(mn_id, entry)
         except FlowConflict as conflict:
             return self._refuse(token, str(conflict))
-        self._keys[mn_id, entry.fid] = self._next_key
-        self._next_key += 1
+        self._forwarding.add(mn_id, entry.fid)
         self.refresh(mn_id)
         self._log("flow-added", mn_id, entry.fid, to=self._names(entry.bids))
-        target = self._registered_of(entry)
+        target = self._forwarding.registered_of(entry)
         if target is None:
-            self._actions.append(Reply(token, {"fid": entry.fid}))
+            self._outbox.put(Reply(token, {"fid": entry.fid}))
             return None
         return self._arrange(PendingMove(mn_id, entry.fid, (), target.bid, token, None), now)
 
@@ -114,15 +105,12 @@ class FlowMobility:
             return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
         self._supersede(mn_id, fid, "removed", "the flow was removed")
         self._remove(mn_id, fid)
-        self._actions.append(Reply(token, {"fid": fid}))
+        self._outbox.put(Reply(token, {"fid": fid}))
         return None
 
     def _remove(self, mn_id: str, fid: int) -> None:
         self.cache.remove(mn_id, fid)
-        key = self._keys.pop((mn_id, fid))
-        self._forwarding.pop(key, None)
-        if self._installed.pop(key, None) is not None:
-            self._actions.append(RemoveFlow(key))
+        self._forwarding.remove(mn_id, fid)
         self._log("flow-removed", mn_id, fid)
 
     def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
@@ -188,7 +176,7 @@ class FlowMobility:
             prefixes = entry.flow_mobility_prefixes
         for row in self.cache.rows(entry.mn_id):
             if entry.bid in row.bids and row.action is FlowAction.FORWARD:
-                prefixes += self._prefixes_of(entry.mn_id, row)
+                prefixes += self._forwarding.prefixes_of(entry.mn_id, row)
         return tuple(prefix for prefix in dict.fromkeys(prefixes) if prefix not in entry.prefixes)
 
     def asked_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
@@ -207,41 +195,8 @@ class FlowMobility:
         return tuple(prefixes)
 
     def refresh(self, mn_id: str) -> None:
-        """Bring rows and forwarding in line with the binding cache after it changed: a row is
-        inactive only if all its bindings are deregistered (RFC 7864 section 5.2). Packets whose
-        prefix the MAG of an active row doesn't route stay on the default path."""
-        for row in self.cache.rows(mn_id):
-            target = self._registered_of(row)
-            if row.active != (target is not None):
-                row = self.cache.set_active(mn_id, row.fid, target is not None)  # noqa: PLW2901
-            key = self._keys[mn_id, row.fid]
-            prefixes = tuple(sorted(self._prefixes_of(mn_id, row)))
-            if target is not None and row.action is FlowAction.FORWARD:
-                there = self._prefixes_at(target)
-                prefixes = tuple(prefix for prefix in prefixes if prefix in there)
-            proxy_coa = target.proxy_coa if target is not None and prefixes else None
-            if proxy_coa is not None and self._installed.get(key) != prefixes:
-                self._install(key, row, prefixes)
-            if key not in self._forwarding or self._forwarding[key] != proxy_coa:
-                self._forwarding[key] = proxy_coa
-                self._actions.append(ForwardFlow(key, proxy_coa))
-
-    def _install(
-        self, key: int, row: FlowMobilityCacheEntry, prefixes: tuple[IPv6Network, ...]
-    ) -> None:
-        if key in self._installed:
-            self._actions.append(RemoveFlow(key))
-            del self._forwarding[key]
-        self._installed[key] = prefixes
-        self._actions.append(InstallFlow(key, row, prefixes))
-
-    def _registered_of(self, row: FlowMobilityCacheEntry) -> BindingCacheEntry | None:
-        """The first registered one of a row's bindings."""
-        for bid in row.bids:
-            binding = self._bindings.get(bid)
-            if binding is not None and binding.registered:
-                return binding
-        return None
+        """Bring rows and forwarding in line with the binding cache after it changed."""
+        self._forwarding.refresh(mn_id)
 
     def binding_removed(self, entry: BindingCacheEntry, reason: str) -> None:
         """Moves to a binding that is gone, or at another MAG now, can't be completed."""
@@ -261,11 +216,11 @@ class FlowMobility:
         """Process an FMA (RFC 7077 section 5.2, RFC 7864 section 4.3)."""
         outstanding = self._notifier.acknowledge(message, peer)
         if outstanding is None:
-            self._actions.append(Log("fma-discarded", {"sequence": message.sequence}))
+            self._outbox.put(Log("fma-discarded", {"sequence": message.sequence}))
             return
         subject = _subject(outstanding)
         status = int(message.status)
-        self._actions.append(Log("fma-received", {"sequence": message.sequence, "status": status}))
+        self._outbox.put(Log("fma-received", {"sequence": message.sequence, "status": status}))
         entry = self._bindings.get(subject.bid)
         assert entry is not None  # else the FMI would have been withdrawn: binding_removed
         if message.accepted:
@@ -291,10 +246,10 @@ class FlowMobility:
 
     def handle_timer(self, now: Instant) -> None:
         actions, expired = self._notifier.handle_timer(now)
-        self._actions.extend(actions)
+        self._outbox.put(*actions)
         for outstanding in expired:
             subject = _subject(outstanding)
-            self._actions.append(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
+            self._outbox.put(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
             self._fail(subject.moves, "the MAG didn't answer the FMI")
             self._continue(subject.bid, now)
 
@@ -347,8 +302,8 @@ class FlowMobility:
         )
         subject = PrefixSet(target.bid, prefixes, moves)
         sequence, send = self._notifier.send(message, target.proxy_coa, subject, now)
-        self._actions.append(send)
-        self._actions.append(Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)}))
+        self._outbox.put(send)
+        self._outbox.put(Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)}))
 
         self._switch_early(moves)
 
@@ -368,7 +323,7 @@ class FlowMobility:
 
     def _finish(self, move: PendingMove) -> None:
         number = {} if move.number is None else {"move": move.number}
-        self._actions.append(Reply(move.token, {"fid": move.fid, **number}))
+        self._outbox.put(Reply(move.token, {"fid": move.fid, **number}))
 
     def _fail(self, moves: list[PendingMove], reason: str) -> None:
         for move in moves:
@@ -406,7 +361,9 @@ class FlowMobility:
             return ()
         there = target.prefixes + target.flow_mobility_prefixes
         return tuple(
-            prefix for prefix in self._prefixes_of(target.mn_id, row) if prefix not in there
+            prefix
+            for prefix in self._forwarding.prefixes_of(target.mn_id, row)
+            if prefix not in there
         )
 
     def _prefixes_at(self, target: BindingCacheEntry) -> tuple[IPv6Network, ...]:
@@ -416,16 +373,6 @@ class FlowMobility:
         if self._policy(target.mn_id).switch == "on-send":
             there += self.asked_prefixes(target)
         return there
-
-    def _prefixes_of(self, mn_id: str, row: FlowMobilityCacheEntry) -> tuple[IPv6Network, ...]:
-        """The home network prefixes that packets of a flow can be addressed to. One whose session
-        has ended counts for as long as flows to it are with another binding."""
-        prefixes = dict.fromkeys(
-            prefix
-            for entry in self._bindings.of(mn_id)
-            for prefix in entry.prefixes + entry.flow_mobility_prefixes
-        )
-        return tuple(prefix for prefix in prefixes if _addresses(row.selector, prefix))
 
     def _belongs(self, bid: int, mn_id: str) -> bool:
         binding = self._bindings.get(bid)
@@ -448,24 +395,12 @@ class FlowMobility:
 
     def _log(self, event: str, mn_id: str, fid: int, **details: object) -> None:
         fields: Mapping[str, object] = {"mn": mn_id, "fid": fid, **details}
-        self._actions.append(Log(event, dict(fields)))
+        self._outbox.put(Log(event, dict(fields)))
 
     def _refuse(self, token: int, error: str) -> None:
-        self._actions.append(Reply(token, error=error))
+        self._outbox.put(Reply(token, error=error))
 
 
 def _subject(outstanding: Outstanding) -> PrefixSet:
     assert isinstance(outstanding.subject, PrefixSet)
     return outstanding.subject
-
-
-def _addresses(selector: TrafficSelector, prefix: IPv6Network) -> bool:
-    """Whether packets that match can have a destination in `prefix`. Selectors are written as seen
-    on packets from CN to MN (RFC 6088 section 3)."""
-    if not isinstance(selector, IPv6TrafficSelector):
-        return False
-    start = selector.start_destination_address
-    if start is None:
-        return True
-    end = selector.end_destination_address or start
-    return start <= prefix[-1] and prefix[0] <= end

@@ -6,7 +6,6 @@ It learns of mobile nodes from link events alone, and who they are from its poli
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import (
@@ -17,12 +16,14 @@ from nodes.actions import (
     Instant,
     Log,
     OpenTunnel,
+    Outbox,
     Send,
     UnhostPrefix,
 )
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.config import ANY_PREFIX, MagConfig
 from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.update_notification_receiver import UpdateNotificationReceiver
 from nodes.wire.messages import (
     BindingError,
     HandoffHint,
@@ -32,7 +33,6 @@ from nodes.wire.messages import (
     ProxyBindingStatus,
     ProxyBindingUpdate,
     UpdateNotification,
-    UpdateNotificationAcknowledgement,
     UpdateNotificationReason,
     UpdateNotificationStatus,
 )
@@ -50,7 +50,6 @@ LIFETIME_UNIT_S = 4
 SEQUENCE_MODULUS = 0x10000
 # Registrations are renewed when this share of their lifetime has passed.
 REFRESH_SHARE = 0.8
-_NO_PREFIXES: tuple[HomeNetworkPrefix, ...] = ()
 _ECHOED = (
     MobileNodeIdentifier,
     HandoffIndicator,
@@ -66,12 +65,13 @@ class MobileAccessGateway:
         self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
         self._last_timestamp = 0
         self._tunnel_open = False
-        self._answered: dict[int, tuple[UpdateNotification, UpdateNotificationAcknowledgement]] = {}
-        self._actions: list[Action] = []
+        self._outbox = Outbox()
+        self._notifications = UpdateNotificationReceiver(
+            config.proxy_coa, self._act_on, self._outbox
+        )
 
     def take_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
+        return self._outbox.take()
 
     def timer(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""
@@ -102,7 +102,7 @@ class MobileAccessGateway:
         self._log("detached", entry)
         registered = bool(entry.prefixes)
         for prefix in entry.hosted:
-            self._actions.append(UnhostPrefix(interface, prefix))
+            self._outbox.put(UnhostPrefix(interface, prefix))
         entry.hosted = entry.off_link_prefixes = ()
         entry.refresh_at = entry.advertise_at = None
         if not registered and entry.state is not Registration.REQUESTED:
@@ -120,18 +120,18 @@ class MobileAccessGateway:
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
         """Process a message that arrived at this MAG's Proxy-CoA from `source`."""
         if source != self.config.lma:
-            self._actions.append(Log("foreign-message", {"source": str(source)}))
+            self._outbox.put(Log("foreign-message", {"source": str(source)}))
         elif isinstance(message, ProxyBindingAcknowledgement) and message.proxy_registration:
             self._acknowledged(message, now)
         elif isinstance(message, UpdateNotification):
-            self._notified(message, now)
+            self._notifications.receive(message, source)
         elif isinstance(message, Heartbeat) and not message.response:
             reply = Heartbeat(
                 sequence=message.sequence, response=True, options=(RestartCounter(0),)
             )
-            self._actions.append(Send(reply, self.config.proxy_coa, source))
+            self._outbox.put(Send(reply, self.config.proxy_coa, source))
         elif isinstance(message, BindingError):
-            self._actions.append(Log("binding-error", {"status": int(message.status)}))
+            self._outbox.put(Log("binding-error", {"status": int(message.status)}))
 
     def handle_timer(self, now: Instant) -> None:
         for entry in list(self.bindings.values()):
@@ -167,7 +167,7 @@ class MobileAccessGateway:
             ),
         )
         entry.sent(request, now.monotonic, again=False)
-        self._actions.append(Send(request, self.config.proxy_coa, self.config.lma))
+        self._outbox.put(Send(request, self.config.proxy_coa, self.config.lma))
 
     def _retransmit(self, entry: BindingUpdateListEntry, now: Instant) -> None:
         """The same request with the latest timestamp (RFC 5213 section 6.9.4, step 4)."""
@@ -185,7 +185,7 @@ class MobileAccessGateway:
         )
         entry.sent(request, now.monotonic, again=True)
         self._log("pbu-retransmitted", entry)
-        self._actions.append(Send(request, self.config.proxy_coa, self.config.lma))
+        self._outbox.put(Send(request, self.config.proxy_coa, self.config.lma))
 
     def _allocate_sequence(self) -> int:
         sequence = self._next_sequence
@@ -210,7 +210,7 @@ class MobileAccessGateway:
             None,
         )
         if entry is None or entry.request is None:
-            self._actions.append(Log("pba-ignored", {"sequence": message.sequence}))
+            self._outbox.put(Log("pba-ignored", {"sequence": message.sequence}))
             return
         leaving = entry.state is Registration.DEREGISTERING
         if any(message.option(kind) != entry.request.option(kind) for kind in _ECHOED):
@@ -238,7 +238,7 @@ class MobileAccessGateway:
         off_link = tuple(option.prefix for option in options if option.off_link)
         if not self._tunnel_open:
             self._tunnel_open = True
-            self._actions.append(OpenTunnel(self.config.lma))
+            self._outbox.put(OpenTunnel(self.config.lma))
         entry.state = Registration.REGISTERED
         self._host(entry, on_link, off_link)
         entry.refresh_at = now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
@@ -270,12 +270,12 @@ class MobileAccessGateway:
         before, after = entry.hosted, on_link + off_link
         for prefix in after:
             if prefix not in before:
-                self._actions.append(
+                self._outbox.put(
                     HostPrefix(entry.interface, prefix, self.config.lma, entry.mn_link_local)
                 )
         for prefix in before:
             if prefix not in after:
-                self._actions.append(UnhostPrefix(entry.interface, prefix))
+                self._outbox.put(UnhostPrefix(entry.interface, prefix))
         entry.prefixes, entry.off_link_prefixes, entry.hosted = on_link, off_link, after
 
     def _forget(self, entry: BindingUpdateListEntry) -> None:
@@ -283,46 +283,19 @@ class MobileAccessGateway:
         self._log("deregistered", entry)
         if not self.bindings and self._tunnel_open:
             self._tunnel_open = False
-            self._actions.append(CloseTunnel(self.config.lma))
+            self._outbox.put(CloseTunnel(self.config.lma))
 
     def _advertise(self, entry: BindingUpdateListEntry, now: Instant) -> None:
         """Only on-link prefixes: those with the L bit MUST NOT be advertised (RFC 7864 3.2.2)."""
         entry.advertise_at = now.monotonic + self.config.max_rtr_adv_interval_s
-        self._actions.append(
-            Advertise(entry.interface, entry.prefixes, self.config.router_lifetime_s)
-        )
+        self._outbox.put(Advertise(entry.interface, entry.prefixes, self.config.router_lifetime_s))
 
-    def _notified(self, message: UpdateNotification, now: Instant) -> None:
-        """Process a UPN (RFC 7077 section 6.1); reason FLOW-MOBILITY is an FMI."""
-        contents = replace(message, retransmit=False)
-        known, answer = self._answered.pop(message.sequence, (None, None))
-        if known == contents and answer is not None:
-            # A duplicate is never treated as new, and always answered if it asks for it. It has
-            # the same contents; an LMA that starts again may come by the same number for others.
-            self._actions.append(Log("fmi-duplicate", {"sequence": message.sequence}))
-            self._remember(contents, answer)
-            self._answer(message, answer)
-            return
-        if message.reason != UpdateNotificationReason.FLOW_MOBILITY:
-            status, prefixes = UpdateNotificationStatus.REASON_UNSPECIFIED, _NO_PREFIXES
-        else:
-            status, prefixes = self._flow_mobility(message)
-        identifier = message.option(MobileNodeIdentifier)
-        reply = UpdateNotificationAcknowledgement(
-            sequence=message.sequence,
-            status=status,
-            options=(*(() if identifier is None else (identifier,)), *prefixes),
-        )
-        self._remember(contents, reply)
-        self._answer(message, reply)
-
-    def _remember(
-        self, contents: UpdateNotification, reply: UpdateNotificationAcknowledgement
-    ) -> None:
-        """The newest last; those that are forgotten are long before a sequence number returns."""
-        self._answered[contents.sequence] = (contents, reply)
-        while len(self._answered) > SEQUENCE_MODULUS // 4:
-            del self._answered[next(iter(self._answered))]
+    def _act_on(
+        self, message: UpdateNotification
+    ) -> tuple[UpdateNotificationStatus, tuple[HomeNetworkPrefix, ...]]:
+        if message.reason == UpdateNotificationReason.FLOW_MOBILITY:
+            return self._flow_mobility(message)
+        return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
 
     def _flow_mobility(
         self, message: UpdateNotification
@@ -348,12 +321,6 @@ class MobileAccessGateway:
         self._log("flow-mobility", entry, prefixes=[str(prefix) for prefix in off_link])
         return UpdateNotificationStatus.SUCCESS, prefixes
 
-    def _answer(
-        self, message: UpdateNotification, reply: UpdateNotificationAcknowledgement
-    ) -> None:
-        if message.acknowledge:
-            self._actions.append(Send(reply, self.config.proxy_coa, self.config.lma))
-
     def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
         fields = {"interface": entry.interface, "mn": entry.profile.mn_id, **details}
-        self._actions.append(Log(event, fields))
+        self._outbox.put(Log(event, fields))

@@ -10,7 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import Action, AssignAddress, Instant, Log, PreferAccess, Solicit, UseRouter
+from nodes.actions import (
+    Action,
+    AssignAddress,
+    Instant,
+    Log,
+    Outbox,
+    PreferAccess,
+    Solicit,
+    UseRouter,
+)
 from nodes.config import MnConfig
 from nodes.neighbour_discovery import RouterAdvertisement
 
@@ -31,11 +40,10 @@ class MobileNode:
         self.prefixes: dict[IPv6Network, str] = {}
         self._soliciting: dict[str, Solicitation] = {}
         self._routers: dict[str, tuple[IPv6Address, int]] = {}
-        self._actions: list[Action] = []
+        self._outbox = Outbox()
 
     def take_actions(self) -> list[Action]:
-        actions, self._actions = self._actions, []
-        return actions
+        return self._outbox.take()
 
     def timer(self) -> float | None:
         return min((entry.next_at for entry in self._soliciting.values()), default=None)
@@ -45,7 +53,7 @@ class MobileNode:
         hosts of a shared link apart; this link has one host."""
         if interface not in self.config.access_interfaces:
             return
-        self._actions.append(Log("access-up", {"interface": interface}))
+        self._outbox.put(Log("access-up", {"interface": interface}))
         self._soliciting[interface] = Solicitation(MAX_RTR_SOLICITATIONS, now.monotonic)
         self.handle_timer(now)
 
@@ -54,7 +62,7 @@ class MobileNode:
         if interface in self.config.access_interfaces:
             self._soliciting.pop(interface, None)
             self._routers.pop(interface, None)
-            self._actions.append(Log("access-down", {"interface": interface}))
+            self._outbox.put(Log("access-down", {"interface": interface}))
 
     def handle_timer(self, now: Instant) -> None:
         for interface, entry in list(self._soliciting.items()):
@@ -65,7 +73,7 @@ class MobileNode:
                 continue
             entry.remaining -= 1
             entry.next_at = now.monotonic + RTR_SOLICITATION_INTERVAL_S
-            self._actions.append(Solicit(interface))
+            self._outbox.put(Solicit(interface))
 
     def router_advertised(
         self,
@@ -84,8 +92,8 @@ class MobileNode:
             self._soliciting.pop(interface, None)
         if advertisement.router_lifetime_s and self._routers.get(interface) != (router, mtu):
             self._routers[interface] = (router, mtu)
-            self._actions.append(UseRouter(interface, router, mtu))
-            self._actions.append(
+            self._outbox.put(UseRouter(interface, router, mtu))
+            self._outbox.put(
                 Log("router", {"interface": interface, "address": str(router), "mtu": mtu})
             )
         for information in advertisement.prefixes:
@@ -96,6 +104,6 @@ class MobileNode:
             if prefix in self.prefixes:
                 continue
             self.prefixes[prefix] = interface
-            self._actions.append(AssignAddress(prefix))
-            self._actions.append(PreferAccess(prefix, interface))
-            self._actions.append(Log("address", {"interface": interface, "prefix": str(prefix)}))
+            self._outbox.put(AssignAddress(prefix))
+            self._outbox.put(PreferAccess(prefix, interface))
+            self._outbox.put(Log("address", {"interface": interface, "prefix": str(prefix)}))

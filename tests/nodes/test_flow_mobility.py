@@ -511,11 +511,11 @@ def test_orders_that_make_no_sense_are_refused_rfc7864_5_2(domain: type[Domain])
     flows.remove_flow(domain.MN, 2, 14)
     flows.add_flow(domain.MN, row, 15, domain.at(0))
     flows.add_flow(domain.OTHER_MN, row, 16, domain.at(0))
-    replies = domain.of(Reply, flows.take_actions())
+    replies = domain.of(Reply, network.lma.core.take_actions())
     network.detach("mag1")
     network.run(0.1)
     flows.move_flow(domain.MN, 1, wlan, 17, domain.at(0))
-    replies += domain.of(Reply, flows.take_actions())
+    replies += domain.of(Reply, network.lma.core.take_actions())
     assert [reply.token for reply in replies] == [11, 12, 13, 14, 15, 16, 17]
     assert all(reply.error for reply in replies)
     assert network.row(1) == row

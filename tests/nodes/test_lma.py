@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodes.actions import BlockPrefix, CloseTunnel, Log, RoutePrefix, Send, UnroutePrefix
 from nodes.config import MobileNodePolicy
-from nodes.lma import _newer
+from nodes.registration_checks import newer
 from nodes.wire.messages import (
     Heartbeat,
     ProxyBindingAcknowledgement,
@@ -363,19 +363,19 @@ def test_without_timestamp_sequence_numbers_order_rfc5213_5_5_rfc6275_9_5_1(
 
 
 @pytest.mark.parametrize(
-    ("sequence", "newer"),
+    ("sequence", "expected"),
     [(0, False), (15, False), (16, True), (32782, True), (32783, False), (65535, False)],
 )
 def test_the_example_of_sequence_number_comparison_rfc6275_9_5_1(
-    sequence: int, newer: bool
+    sequence: int, expected: bool
 ) -> None:
-    assert _newer(sequence, than=15) is newer
+    assert newer(sequence, than=15) is expected
 
 
 @given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 def test_of_two_sequence_numbers_one_is_newer_at_most_rfc6275_9_5_1(one: int, other: int) -> None:
-    assert not (_newer(one, other) and _newer(other, one))
-    assert _newer((one + 1) % 0x10000, one)
+    assert not (newer(one, other) and newer(other, one))
+    assert newer((one + 1) % 0x10000, one)
 
 
 def test_shared_prefix_by_hi_6_rfc7864_3_2_1(domain: type[Domain]) -> None:

@@ -1,0 +1,109 @@
+"""What the LMA's forwarding makes of the flow mobility cache (RFC 7864 5.2), as differences.
+
+The caches say what should be; this module remembers what is, and turns the difference into
+actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv6Address, IPv6Network
+
+from nodes.actions import ForwardFlow, InstallFlow, Outbox, RemoveFlow
+from nodes.binding_cache import BindingCache, BindingCacheEntry
+from nodes.flow_mobility_cache import FlowAction, FlowMobilityCache, FlowMobilityCacheEntry
+from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
+
+# Kernel marks below this are those of tunnels; flow keys are above, so that a packet whose flow
+# has no binding carries a mark that no routing rule knows and takes the default path.
+FIRST_FLOW_KEY = 0x10000
+
+
+class FlowForwarding:
+    """`prefixes_at` says for which prefixes packets may be sent to a binding."""
+
+    def __init__(
+        self,
+        cache: FlowMobilityCache,
+        bindings: BindingCache,
+        prefixes_at: Callable[[BindingCacheEntry], tuple[IPv6Network, ...]],
+        outbox: Outbox,
+    ) -> None:
+        self._cache = cache
+        self._bindings = bindings
+        self._prefixes_at = prefixes_at
+        self._outbox = outbox
+        self._keys: dict[tuple[str, int], int] = {}
+        self._next_key = FIRST_FLOW_KEY
+        self._forwarding: dict[int, IPv6Address | None] = {}
+        self._installed: dict[int, tuple[IPv6Network, ...]] = {}
+
+    def add(self, mn_id: str, fid: int) -> None:
+        """Give a row that is new in the cache its key."""
+        self._keys[mn_id, fid] = self._next_key
+        self._next_key += 1
+
+    def remove(self, mn_id: str, fid: int) -> None:
+        key = self._keys.pop((mn_id, fid))
+        self._forwarding.pop(key, None)
+        if self._installed.pop(key, None) is not None:
+            self._outbox.put(RemoveFlow(key))
+
+    def refresh(self, mn_id: str) -> None:
+        """Bring rows and forwarding in line with the binding cache after it changed: a row is
+        inactive only if all its bindings are deregistered (RFC 7864 section 5.2). Packets whose
+        prefix the MAG of an active row doesn't route stay on the default path."""
+        for row in self._cache.rows(mn_id):
+            target = self.registered_of(row)
+            if row.active != (target is not None):
+                row = self._cache.set_active(mn_id, row.fid, target is not None)  # noqa: PLW2901
+            key = self._keys[mn_id, row.fid]
+            prefixes = tuple(sorted(self.prefixes_of(mn_id, row)))
+            if target is not None and row.action is FlowAction.FORWARD:
+                there = self._prefixes_at(target)
+                prefixes = tuple(prefix for prefix in prefixes if prefix in there)
+            proxy_coa = target.proxy_coa if target is not None and prefixes else None
+            if proxy_coa is not None and self._installed.get(key) != prefixes:
+                self._install(key, row, prefixes)
+            if key not in self._forwarding or self._forwarding[key] != proxy_coa:
+                self._forwarding[key] = proxy_coa
+                self._outbox.put(ForwardFlow(key, proxy_coa))
+
+    def _install(
+        self, key: int, row: FlowMobilityCacheEntry, prefixes: tuple[IPv6Network, ...]
+    ) -> None:
+        if key in self._installed:
+            self._outbox.put(RemoveFlow(key))
+            del self._forwarding[key]
+        self._installed[key] = prefixes
+        self._outbox.put(InstallFlow(key, row, prefixes))
+
+    def registered_of(self, row: FlowMobilityCacheEntry) -> BindingCacheEntry | None:
+        """The first registered one of a row's bindings."""
+        for bid in row.bids:
+            binding = self._bindings.get(bid)
+            if binding is not None and binding.registered:
+                return binding
+        return None
+
+    def prefixes_of(self, mn_id: str, row: FlowMobilityCacheEntry) -> tuple[IPv6Network, ...]:
+        """The home network prefixes that packets of a flow can be addressed to. One whose session
+        has ended counts for as long as flows to it are with another binding."""
+        prefixes = dict.fromkeys(
+            prefix
+            for entry in self._bindings.of(mn_id)
+            for prefix in entry.prefixes + entry.flow_mobility_prefixes
+        )
+        return tuple(prefix for prefix in prefixes if _addresses(row.selector, prefix))
+
+
+def _addresses(selector: TrafficSelector, prefix: IPv6Network) -> bool:
+    """Whether packets that match can have a destination in `prefix`. Selectors are written as seen
+    on packets from CN to MN (RFC 6088 section 3)."""
+    if not isinstance(selector, IPv6TrafficSelector):
+        return False
+    start = selector.start_destination_address
+    if start is None:
+        return True
+    end = selector.end_destination_address or start
+    return start <= prefix[-1] and prefix[0] <= end

@@ -1,0 +1,299 @@
+"""Proxy registration at the LMA: sessions come, change and go (RFC 5213 sections 5.3 and 5.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from nodes.actions import Instant, Log, Outbox, Send
+from nodes.binding_cache import (
+    BindingCache,
+    BindingCacheEntry,
+    CreateSession,
+    RejectRequest,
+    Request,
+    UpdateEntry,
+    WaitForDeregistration,
+)
+from nodes.config import LmaConfig
+from nodes.default_path import DefaultPath
+from nodes.flow_mobility import FlowMobility
+from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
+from nodes.proxy_binding_acknowledgement import acknowledge
+from nodes.registration_checks import check, look_up_keys
+from nodes.wire.messages import LIFETIME_UNIT_S, ProxyBindingStatus, ProxyBindingUpdate
+from nodes.wire.options import AlternateCareOfAddress, Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class HeldRequest:
+    """A request that waits until `deadline` for the deregistration of `bid`. It has passed the
+    checks, and is as fresh as it was when it came."""
+
+    message: ProxyBindingUpdate
+    request: Request
+    source: IPv6Address
+    bid: int
+    deadline: float
+
+
+class ProxyRegistration:
+    def __init__(
+        self, config: LmaConfig, bindings: BindingCache, flows: FlowMobility, outbox: Outbox
+    ) -> None:
+        self._config = config
+        self._bindings = bindings
+        self._flows = flows
+        self._outbox = outbox
+        self._prefixes = PrefixAllocation(config, bindings)
+        self._default_path = DefaultPath()
+        self._held: list[HeldRequest] = []
+
+    def deadline(self) -> float | None:
+        """Monotonic time (s) at which `handle_timer` wants to be called."""
+        deadlines = [held.deadline for held in self._held]
+        deadlines += [_due(entry) for entry in self._bindings]
+        return min(deadlines, default=None)
+
+    def handle_timer(self, now: Instant) -> None:
+        for entry in list(self._bindings):
+            if _due(entry) <= now.monotonic:
+                self._delete(entry, now)
+        due_requests = [held for held in self._held if held.deadline <= now.monotonic]
+        self._held = [held for held in self._held if held.deadline > now.monotonic]
+        for held in due_requests:
+            self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
+
+    def receive(self, message: ProxyBindingUpdate, source: IPv6Address, now: Instant) -> None:
+        """RFC 5213 section 5.3.1; the order of the checks is that of the text."""
+        alternate = message.option(AlternateCareOfAddress)
+        proxy_coa = source if alternate is None else alternate.address
+        request = look_up_keys(message, proxy_coa)
+        session = self._session_of(request)
+        rejection = check(self._config, message, source, session, now)
+        if rejection is not None:
+            return self._reject(message, source, rejection, now, session)
+        assert request is not None
+        return self._admit(message, request, source, now, wait_on_unknown=True)
+
+    def _admit(
+        self,
+        message: ProxyBindingUpdate,
+        request: Request,
+        source: IPv6Address,
+        now: Instant,
+        *,
+        wait_on_unknown: bool,
+    ) -> None:
+        """Steps 13 and 14 of RFC 5213 section 5.3.1, for a request that has passed the others."""
+        earlier = self._release(request)
+        lookup = self._bindings.look_up(request, wait_on_unknown=wait_on_unknown)
+        if isinstance(lookup, RejectRequest):
+            return self._reject(message, source, lookup.status, now)
+        if isinstance(lookup, WaitForDeregistration) and message.lifetime > 0:
+            # The MAG sends its request again while it waits; that doesn't start the wait anew.
+            deadline = now.monotonic + self._config.max_delay_before_new_bce_assign_ms / 1000
+            if earlier is not None:
+                deadline = earlier.deadline
+            self._held.append(HeldRequest(message, request, source, lookup.entry.bid, deadline))
+            self._outbox.put(Log("registration-held", {"mn": request.mn_id}))
+            return None
+        if isinstance(lookup, UpdateEntry):
+            return self._extend(lookup.entry, message, request, source, now)
+        if message.lifetime == 0:
+            # RFC 5213 section 5.4.1: a deregistration that fits no session is ignored silently.
+            self._outbox.put(Log("deregistration-ignored", {"mn": request.mn_id}))
+            return None
+        assert isinstance(lookup, CreateSession)
+        return self._create(lookup, message, request, source, now)
+
+    def _release(self, request: Request) -> HeldRequest | None:
+        """The held request that `request` replaces, no longer held: of the same interface."""
+        for held in self._held:
+            if (
+                held.request.mn_id == request.mn_id
+                and held.request.proxy_coa == request.proxy_coa
+                and held.request.access_technology == request.access_technology
+                and held.request.link_layer_id == request.link_layer_id
+            ):
+                self._held.remove(held)
+                return held
+        return None
+
+    def _session_of(self, request: Request | None) -> BindingCacheEntry | None:
+        """The existing session that a request is about."""
+        lookup = None if request is None else self._bindings.look_up(request)
+        return lookup.entry if isinstance(lookup, UpdateEntry) else None
+
+    def _create(
+        self,
+        lookup: CreateSession,
+        message: ProxyBindingUpdate,
+        request: Request,
+        source: IPv6Address,
+        now: Instant,
+    ) -> None:
+        """RFC 5213 section 5.3.2."""
+        try:
+            prefixes = self._prefixes.assign(request.mn_id, request.prefixes, lookup)
+        except PoolExhausted:
+            return self._reject(message, source, ProxyBindingStatus.INSUFFICIENT_RESOURCES, now)
+        except PrefixNotAllowed:
+            return self._reject(
+                message, source, ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX, now
+            )
+        entry = BindingCacheEntry(
+            bid=self._bindings.allocate_bid(),
+            bid_priority=self._priority(request.access_technology),
+            mn_id=request.mn_id,
+            access_technology=request.access_technology,
+            link_layer_id=request.link_layer_id,
+            prefixes=prefixes,
+            proxy_coa=request.proxy_coa,
+            expires=0.0,
+        )
+        self._bindings.add(entry)
+        self._accept(entry, message, request, source, now, "registered")
+        if self._config.mobile_nodes[request.mn_id].prefix_delivery == "at-attach":
+            for other in self._bindings.of(request.mn_id):
+                if other is not entry and other.registered:
+                    self._flows.deliver(other, now)
+        return None
+
+    def _extend(
+        self,
+        entry: BindingCacheEntry,
+        message: ProxyBindingUpdate,
+        request: Request,
+        source: IPv6Address,
+        now: Instant,
+    ) -> None:
+        """RFC 5213 sections 5.3.3 (same MAG), 5.3.4 (after a handoff), 5.3.5 (deregistration)."""
+        if message.lifetime == 0:
+            return self._deregister(entry, message, request, source, now)
+        event = "extended" if entry.proxy_coa == request.proxy_coa else "handed-off"
+        if event == "handed-off":
+            self._flows.binding_removed(entry, "the target moved to another MAG")
+        entry.proxy_coa = request.proxy_coa
+        entry.access_technology = request.access_technology
+        entry.link_layer_id = request.link_layer_id
+        entry.bid_priority = self._priority(request.access_technology)
+        entry.deletion = None
+        return self._accept(entry, message, request, source, now, event)
+
+    def _accept(
+        self,
+        entry: BindingCacheEntry,
+        message: ProxyBindingUpdate,
+        request: Request,
+        source: IPv6Address,
+        now: Instant,
+        event: str,
+    ) -> None:
+        lifetime = min(message.lifetime, self._config.max_lifetime_s // LIFETIME_UNIT_S)
+        entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
+        self._remember_order(entry, message)
+        entry.flow_mobility_prefixes = self._flows.off_link_prefixes(entry)
+        off_link = dict.fromkeys(entry.flow_mobility_prefixes + self._flows.asked_prefixes(entry))
+        self._synchronise(entry.mn_id)
+        self._outbox.put(
+            Log(
+                event,
+                {
+                    "mn": entry.mn_id,
+                    "bid": entry.bid,
+                    "access": self._flows.access_name(entry.bid),
+                    "prefixes": [str(prefix) for prefix in entry.prefixes],
+                    "proxy_coa": str(entry.proxy_coa),
+                },
+            )
+        )
+        # The acknowledgement repeats every L=1 prefix that the MAG has or is to have: RFC 7864
+        # section 3.3.
+        reply = acknowledge(
+            message,
+            ProxyBindingStatus.ACCEPTED,
+            now,
+            lifetime=lifetime,
+            prefixes=entry.prefixes,
+            off_link_prefixes=tuple(off_link),
+        )
+        self._outbox.put(Send(reply, self._config.address, source))
+
+    def _deregister(
+        self,
+        entry: BindingCacheEntry,
+        message: ProxyBindingUpdate,
+        request: Request,
+        source: IPv6Address,
+        now: Instant,
+    ) -> None:
+        """RFC 5213 section 5.3.5."""
+        if entry.proxy_coa != request.proxy_coa:
+            self._outbox.put(Log("deregistration-ignored", {"mn": entry.mn_id}))
+            return
+        self._remember_order(entry, message)
+        entry.deletion = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
+        entry.flow_mobility_prefixes = ()
+        self._flows.binding_removed(entry, "the target deregistered")
+        self._synchronise(entry.mn_id)
+        self._outbox.put(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
+        reply = acknowledge(
+            message, ProxyBindingStatus.ACCEPTED, now, lifetime=0, prefixes=entry.prefixes
+        )
+        self._outbox.put(Send(reply, self._config.address, source))
+        waiting = [held for held in self._held if held.bid == entry.bid]
+        self._held = [held for held in self._held if held.bid != entry.bid]
+        for held in waiting:
+            self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
+
+    def _delete(self, entry: BindingCacheEntry, now: Instant) -> None:
+        self._bindings.remove(entry)
+        self._flows.binding_removed(entry, "the target's registration ended")
+        self._synchronise(entry.mn_id)
+        self._outbox.put(Log("binding-deleted", {"mn": entry.mn_id, "bid": entry.bid}))
+
+    def _synchronise(self, mn_id: str) -> None:
+        """Make forwarding agree with the binding cache: tunnels, then routes, then flows, and only
+        then take down what nothing points to any more."""
+        self._outbox.put(*self._default_path.open_tunnels(self._bindings))
+        self._outbox.put(*self._default_path.refresh_routes(self._bindings))
+        self._flows.refresh(mn_id)
+        self._outbox.put(*self._default_path.close_tunnels(self._bindings))
+
+    def _reject(
+        self,
+        message: ProxyBindingUpdate,
+        source: IPv6Address,
+        status: ProxyBindingStatus,
+        now: Instant,
+        session: BindingCacheEntry | None = None,
+    ) -> None:
+        self._outbox.put(Log("rejected", {"status": int(status), "reason": status.name}))
+        # RFC 6275 section 9.5.1: with status 135, the last accepted sequence number.
+        stale = status == ProxyBindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
+        sequence = session.sequence if stale and session is not None else None
+        reply = acknowledge(message, status, now, sequence=sequence)
+        self._outbox.put(Send(reply, self._config.address, source))
+
+    @staticmethod
+    def _remember_order(entry: BindingCacheEntry, message: ProxyBindingUpdate) -> None:
+        entry.sequence = message.sequence
+        timestamp = message.option(Timestamp)
+        if timestamp is not None:
+            entry.accepted_timestamp = max(entry.accepted_timestamp, timestamp.value)
+
+    def _priority(self, access_technology: int) -> int:
+        """BID-PRI of an access; technologies that the configuration doesn't know come last."""
+        return next(
+            (
+                access.priority
+                for access in self._config.accesses.values()
+                if access.technology == access_technology
+            ),
+            127,
+        )
+
+
+def _due(entry: BindingCacheEntry) -> float:
+    return entry.expires if entry.deletion is None else entry.deletion
