@@ -42,6 +42,10 @@ class Log:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+# The token of what nobody asked for: an order of a policy. Its reply goes nowhere.
+NOBODY = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """Answer of the control socket to request `token`: a result, or an error text."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.wire.messages import HandoffHint, ProxyBindingStatus
+from nodes.wire.options import AccessLinkReport
 
 UNSPECIFIED = IPv6Network("::/0").network_address
 
@@ -38,6 +39,7 @@ class BindingCacheEntry:
     sequence: int = 0
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
+    access_link_report: AccessLinkReport = AccessLinkReport()
 
     @property
     def registered(self) -> bool:

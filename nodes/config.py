@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -32,7 +32,8 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The LMA's policy for one mobile node.
 
     `prefixes` are assigned in this order as attachments need them; when they are used up the pool
-    provides. `switch` says when packets take the new path of a flow that needs signalling: after
+    provides. `policies` decide about moves besides the operator: see `nodes.policies.make_policy`.
+    `switch` says when packets take the new path of a flow that needs signalling: after
     the FMA, or as soon as the FMI is sent.
     """
 
@@ -41,6 +42,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     switch: SwitchPolicy = "on-ack"
     prefixes: tuple[IPv6Network, ...] = ()
     enabled: bool = True
+    policies: tuple[dict[str, Any], ...] = ()
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,6 +77,16 @@ class LmaConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
         int, msgspec.Meta(ge=500, le=5_000)
     ] = 1_000
     max_update_notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+
+
+class LinkReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a MAG reports an access link: changes of at least a step (percent points, ms), and not
+    more often than every `min_interval_s`, whose least value is that of MAX_UPDATE_RATE."""
+
+    min_interval_s: Annotated[float, msgspec.Meta(ge=0.334)] = 1.0
+    quality_step: Annotated[int, msgspec.Meta(ge=1, le=100)] = 5
+    load_step: Annotated[int, msgspec.Meta(ge=1, le=100)] = 10
+    queue_delay_step_ms: Annotated[int, msgspec.Meta(ge=1, le=65_534)] = 20
 
 
 class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

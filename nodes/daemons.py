@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nodes.actions import Action, Advertise, Reply, Solicit
+from nodes.actions import NOBODY, Action, Advertise, Reply, Solicit
 from nodes.config import (
     FIXED_MAG_LINK_LAYER_ADDRESS,
     FIXED_MAG_LINK_LOCAL_ADDRESS,
@@ -55,7 +55,8 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
 
         def perform(action: Action) -> None:
             if isinstance(action, Reply):
-                control.reply(action)
+                if action.token != NOBODY:
+                    control.reply(action)
             else:
                 forwarding.perform(action)
 

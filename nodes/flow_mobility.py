@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant, Log, Outbox, Reply
@@ -348,6 +348,22 @@ class FlowMobility:
                 self._log("move-failed", mn_id, fid, reason=reason)
                 self._refuse(move.token, error)
         return previous
+
+    def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
+        """The rows of a mobile node as they are once all moves that are under way are complete."""
+        pending = [
+            move
+            for moves in (
+                *(_subject(outstanding).moves for outstanding in self._notifier.outstanding()),
+                *self._waiting.values(),
+            )
+            for move in moves
+        ]
+        targets = {move.fid: move.target for move in pending if move.mn_id == mn_id}
+        return tuple(
+            replace(row, bids=(targets[row.fid],)) if row.fid in targets else row
+            for row in self.cache.rows(mn_id)
+        )
 
     def _outstanding_for(self, target: BindingCacheEntry) -> PrefixSet | None:
         """The unanswered FMI for `target`; there is one at most."""

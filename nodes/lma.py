@@ -13,6 +13,7 @@ from nodes.binding_cache import BindingCache
 from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
 from nodes.wire.messages import (
     BindingError,
@@ -32,6 +33,7 @@ class LocalMobilityAnchor:
         self._outbox = Outbox()
         self.flows = FlowMobility(config, self.bindings, self._outbox, rng)
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox)
+        self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -39,12 +41,17 @@ class LocalMobilityAnchor:
 
     def timer(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""
-        deadlines = (self.flows.deadline(), self.registrations.deadline())
+        deadlines = (
+            self.flows.deadline(),
+            self.registrations.deadline(),
+            self.policies.deadline(),
+        )
         return min((due for due in deadlines if due is not None), default=None)
 
     def handle_timer(self, now: Instant) -> None:
         self.flows.handle_timer(now)
         self.registrations.handle_timer(now)
+        self.policies.evaluate(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
         """Process a message that `source` sent to this LMA's address."""
@@ -62,12 +69,14 @@ class LocalMobilityAnchor:
                 self.flows.unsupported(source)
         elif isinstance(message, Heartbeat) and not message.response:
             self._answer_heartbeat(message, source)
+        self.policies.evaluate(now)
 
     def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
         self.flows.move_flow(mn_id, fid, bid, token, now)
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         self.flows.add_flow(mn_id, entry, token, now)
+        self.policies.evaluate(now)
 
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
         self.flows.remove_flow(mn_id, fid, token)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from typing import Any
 
 from nodes.control import (
@@ -17,8 +16,8 @@ from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.kernel.selector_rules import match_expression
 from nodes.lma import LocalMobilityAnchor
+from nodes.selectors import selector_of
 from nodes.strict import to_builtins
-from nodes.wire.traffic_selector import IPv6TrafficSelector
 
 
 def operate(core: LocalMobilityAnchor, request: ControlRequest, token: int) -> None:
@@ -45,7 +44,7 @@ def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
     if bid is None:
         return core.answer(token, error=_no_binding(request.mn, request.to))
     try:
-        selector = _selector(request.selector)
+        selector = selector_of(request.selector)
         match_expression(selector)
         entry = FlowMobilityCacheEntry(
             request.priority, request.fid, selector, (bid,), FlowAction(request.action)
@@ -53,25 +52,6 @@ def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
     except ValueError as error:
         return core.answer(token, error=str(error))
     return core.add_flow(request.mn, entry, token, now())
-
-
-def _selector(fields: dict[str, Any]) -> IPv6TrafficSelector:
-    """Addresses come as text, everything else as numbers. Raises ValueError, naming the field."""
-    values: dict[str, Any] = {}
-    for name, value in fields.items():
-        if name not in IPv6TrafficSelector.__dataclass_fields__:
-            raise ValueError(f"selector.{name}: not a field of a traffic selector")
-        is_address = name.endswith("_address")
-        if type(value) is not (str if is_address else int):
-            expected = "an IPv6 address as text" if is_address else "a number"
-            raise ValueError(f"selector.{name} is {value!r}; expected {expected}")
-        try:
-            values[name] = IPv6Address(value) if is_address else value
-        except ValueError as error:
-            raise ValueError(f"selector.{name} is {value!r}: {error}") from None
-        if is_address and values[name].scope_id is not None:
-            raise ValueError(f"selector.{name} is {value!r}; expected no zone")
-    return IPv6TrafficSelector(**values)
 
 
 def _no_binding(mn_id: str, to: int | str) -> str:

@@ -22,7 +22,7 @@ from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAl
 from nodes.proxy_binding_acknowledgement import acknowledge
 from nodes.registration_checks import check, look_up_keys
 from nodes.wire.messages import LIFETIME_UNIT_S, ProxyBindingStatus, ProxyBindingUpdate
-from nodes.wire.options import AlternateCareOfAddress, Timestamp
+from nodes.wire.options import AccessLinkReport, AlternateCareOfAddress, Timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +193,11 @@ class ProxyRegistration:
         lifetime = min(message.lifetime, self._config.max_lifetime_s // LIFETIME_UNIT_S)
         entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
         self._remember_order(entry, message)
+        report = message.option(AccessLinkReport)
+        if report is not None:
+            entry.access_link_report = report
+            link = {"quality": report.quality, "load": report.load}
+            self._outbox.put(Log("link-reported", {"mn": entry.mn_id, "bid": entry.bid, **link}))
         entry.flow_mobility_prefixes = self._flows.off_link_prefixes(entry)
         off_link = dict.fromkeys(entry.flow_mobility_prefixes + self._flows.asked_prefixes(entry))
         self._synchronise(entry.mn_id)

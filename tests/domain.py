@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from nodes.actions import (
+    NOBODY,
     Action,
     Advertise,
     BlockPrefix,
@@ -359,7 +360,7 @@ class Network:
             match action:
                 case Send(message, source, destination):
                     self._transmit(message, source, destination)
-                case Reply(token):
+                case Reply(token) if token != NOBODY:
                     assert token not in self.replies, "a request is answered once"
                     self.replies[token] = action
                 case Log():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
@@ -340,8 +340,24 @@ def element(registry: Registry, layout: Layout) -> Callable[[type[T]], type[T]]:
     """Class decorator: a known type of element, whose attributes are the fields of `layout`."""
 
     def register(cls: type[T]) -> type[T]:
-        registry.decoders[layout.code] = compile_format(cls, layout)
+        decoder = compile_format(cls, layout)
+        if registry is tlv.OPTIONS and layout.code == tlv.VENDOR_SPECIFIC:
+            decoder = partial(tlv.decode_vendor_specific, decoder)
+        registry.decoders[layout.code] = decoder
         registry.classes[cls.__name__] = cls
+        return cls
+
+    return register
+
+
+def vendor_element(layout: Layout) -> Callable[[type[T]], type[T]]:
+    """Class decorator: a known body of the vendor-specific option, told by the constants that its
+    layout starts with."""
+
+    def register(cls: type[T]) -> type[T]:
+        vendor, sub_type = (field.constant for field in layout.fields[:2])
+        tlv.VENDOR_DECODERS[vendor, sub_type] = compile_format(cls, layout)
+        tlv.OPTIONS.classes[cls.__name__] = cls
         return cls
 
     return register

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from nodes.wire.compiler import element
+from nodes.wire.compiler import element, vendor_element
 from nodes.wire.flow_options import (
     BindingReference,
     FlowBindingActionSubOption,
@@ -18,6 +18,7 @@ from nodes.wire.layout import (
     Alignment,
     Layout,
     address,
+    constant,
     flag,
     ipv6,
     octets,
@@ -26,7 +27,15 @@ from nodes.wire.layout import (
     timestamp,
     uint,
 )
-from nodes.wire.tlv import OPTIONS, Option, SubOption, UnknownOption, UnknownSubOption
+from nodes.wire.tlv import (
+    OPTIONS,
+    VENDOR_DECODERS,
+    Option,
+    SubOption,
+    UnknownOption,
+    UnknownSubOption,
+    refuse,
+)
 from nodes.wire.values import (
     AccessTechnology,
     HandoffHint,
@@ -35,6 +44,7 @@ from nodes.wire.values import (
 )
 
 __all__ = [
+    "AccessLinkReport",
     "AccessTechnologyType",
     "AlternateCareOfAddress",
     "BindingIdentifier",
@@ -113,9 +123,48 @@ class MobileNodeIdentifier(Option):
 )
 @dataclass(frozen=True, slots=True)
 class VendorSpecific(Option):
+    """Those of a vendor and sub-type that have a class of their own are decoded as that."""
+
     vendor_id: int
     sub_type: int
     data: bytes = b""
+
+    def __post_init__(self) -> None:
+        Option.__post_init__(self)
+        if (self.vendor_id, self.sub_type) in VENDOR_DECODERS:
+            expected = "a sub-type of that vendor that has no class of its own"
+            raise refuse("VendorSpecific", "sub_type", self.sub_type, expected)
+
+
+# RFC 5612: the enterprise number for examples. The project has none of its own.
+FLOWMOB_VENDOR_ID = 32473
+UNKNOWN_PERCENT = 255
+UNKNOWN_DELAY = 65_535
+
+
+@vendor_element(
+    Layout(
+        19,
+        "RFC 5094 section 3, docs/access-link-report.md",
+        (
+            constant("vendor_id", 32, FLOWMOB_VENDOR_ID),
+            constant("sub_type", 8, 1),
+            uint("quality", 8),
+            uint("load", 8),
+            reserved(8),
+            uint("queue_delay_ms", 16),
+        ),
+        Alignment(4, 2),
+    ),
+)
+@dataclass(frozen=True, slots=True)
+class AccessLinkReport(Option):
+    """What a MAG says of the access link of a binding, in a PBU that extends it. Percent from 0 to
+    100, or UNKNOWN_PERCENT; the delay of the queue towards the MN, or UNKNOWN_DELAY."""
+
+    quality: int = UNKNOWN_PERCENT
+    load: int = UNKNOWN_PERCENT
+    queue_delay_ms: int = UNKNOWN_DELAY
 
 
 @element(

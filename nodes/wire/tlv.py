@@ -7,6 +7,7 @@ encoding puts in what the alignment of each element needs.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -97,6 +98,19 @@ class Registry:
 
 OPTIONS = Registry("option", UnknownOption)
 SUB_OPTIONS = Registry("sub_option", UnknownSubOption)
+
+# By vendor and sub-type: bodies of the vendor-specific option (RFC 5094) that are known here.
+VENDOR_DECODERS: dict[tuple[int, int], Decoder] = {}
+VENDOR_SPECIFIC = 19
+_VENDOR = struct.Struct(">IB")
+
+
+def decode_vendor_specific(generic: Decoder, data: bytes, start: int, end: int) -> Any:
+    decoder = None
+    if end - start >= _VENDOR.size:
+        decoder = VENDOR_DECODERS.get(_VENDOR.unpack_from(data, start))
+    return (decoder or generic)(data, start, end)
+
 
 # Options that are kept raw, but whose alignment is known, so that the padding before them comes
 # out as their sender put it. RFC 6275 section 6.2 (2, 4, 5), RFC 5844 section 3.3 (36 to 38),
