@@ -39,7 +39,7 @@ class BindingCacheEntry:
     sequence: int = 0
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
-    access_link_report: AccessLinkReport = AccessLinkReport()
+    access_link_report: AccessLinkReport = field(default_factory=AccessLinkReport)
 
     @property
     def registered(self) -> bool:

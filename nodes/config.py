@@ -106,6 +106,7 @@ class MagConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     router_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] = 1_800
     # RFC 4861 section 6.2.1: MaxRtrAdvInterval
     max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
+    link_reports: LinkReports = LinkReports()
 
 
 class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from ipaddress import IPv6Address, IPv6Network
 
+from nodes.access_link_reporter import AccessLinkReporter
 from nodes.actions import (
     Action,
     Advertise,
@@ -42,6 +43,7 @@ from nodes.wire.options import (
     HomeNetworkPrefix,
     MobileNodeIdentifier,
     MobileNodeLinkLayerIdentifier,
+    Option,
     RestartCounter,
     Timestamp,
 )
@@ -66,6 +68,7 @@ class MobileAccessGateway:
         self._last_timestamp = 0
         self._tunnel_open = False
         self._outbox = Outbox()
+        self._reporter = AccessLinkReporter(config.link_reports)
         self._notifications = UpdateNotificationReceiver(
             config.proxy_coa, self._act_on, self._outbox
         )
@@ -76,6 +79,11 @@ class MobileAccessGateway:
     def timer(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""
         deadlines = [entry.deadline() for entry in self.bindings.values()]
+        deadlines += [
+            self._reporter.deadline(entry.interface)
+            for entry in self.bindings.values()
+            if _may_report(entry)
+        ]
         return min((due for due in deadlines if due is not None), default=None)
 
     def link_up(self, interface: str, now: Instant) -> None:
@@ -105,6 +113,7 @@ class MobileAccessGateway:
             self._outbox.put(UnhostPrefix(interface, prefix))
         entry.hosted = entry.off_link_prefixes = ()
         entry.refresh_at = entry.advertise_at = None
+        self._reporter.forget(interface)
         if not registered and entry.state is not Registration.REQUESTED:
             self._forget(entry)
             return
@@ -116,6 +125,21 @@ class MobileAccessGateway:
         entry = self.bindings.get(interface)
         if entry is not None and entry.state is Registration.REGISTERED:
             self._advertise(entry, now)
+
+    def link_measured(
+        self,
+        interface: str,
+        now: Instant,
+        *,
+        quality: int | None = None,
+        load: int | None = None,
+        queue_delay_ms: int | None = None,
+    ) -> None:
+        """New values of an access link; the LMA is told if they are worth it."""
+        self._reporter.measured(interface, quality, load, queue_delay_ms)
+        entry = self.bindings.get(interface)
+        if entry is not None:
+            self._report(entry, now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
         """Process a message that arrived at this MAG's Proxy-CoA from `source`."""
@@ -146,8 +170,23 @@ class MobileAccessGateway:
                 self._request(entry, now, HandoffHint.HANDOFF_STATE_NOT_CHANGED)
             if entry.advertise_at is not None and entry.advertise_at <= now.monotonic:
                 self._advertise(entry, now)
+            self._report(entry, now)
 
-    def _request(self, entry: BindingUpdateListEntry, now: Instant, handoff: HandoffHint) -> None:
+    def _report(self, entry: BindingUpdateListEntry, now: Instant) -> None:
+        """One request at a time: a report waits for the answer to the one before."""
+        if not _may_report(entry):
+            return
+        report = self._reporter.take(entry.interface, now.monotonic)
+        if report is not None:
+            self._request(entry, now, HandoffHint.HANDOFF_STATE_NOT_CHANGED, (report,))
+
+    def _request(
+        self,
+        entry: BindingUpdateListEntry,
+        now: Instant,
+        handoff: HandoffHint,
+        extra: tuple[Option, ...] = (),
+    ) -> None:
         """Build and send a PBU (RFC 5213 section 6.9.1.5). Until the LMA has assigned prefixes it
         asks for any; afterwards it lists all of the session (6.9.1.3, 6.9.1.4)."""
         leaving = entry.state is Registration.DEREGISTERING
@@ -164,6 +203,7 @@ class MobileAccessGateway:
                 AccessTechnologyType(entry.profile.access_technology),
                 self._timestamp(now),
                 MobileNodeLinkLayerIdentifier(parse_link_layer_id(entry.profile.link_layer_id)),
+                *extra,
             ),
         )
         entry.sent(request, now.monotonic, again=False)
@@ -324,3 +364,7 @@ class MobileAccessGateway:
     def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
         fields = {"interface": entry.interface, "mn": entry.profile.mn_id, **details}
         self._outbox.put(Log(event, fields))
+
+
+def _may_report(entry: BindingUpdateListEntry) -> bool:
+    return entry.state is Registration.REGISTERED and entry.request is None

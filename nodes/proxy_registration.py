@@ -174,6 +174,7 @@ class ProxyRegistration:
         event = "extended" if entry.proxy_coa == request.proxy_coa else "handed-off"
         if event == "handed-off":
             self._flows.binding_removed(entry, "the target moved to another MAG")
+            entry.access_link_report = AccessLinkReport()  # that was of the other link
         entry.proxy_coa = request.proxy_coa
         entry.access_technology = request.access_technology
         entry.link_layer_id = request.link_layer_id

@@ -16,6 +16,7 @@ from nodes.wire.messages import (
     UpdateNotificationAcknowledgement,
 )
 from nodes.wire.options import (
+    AccessLinkReport,
     AccessTechnologyType,
     HandoffIndicator,
     HomeNetworkPrefix,
@@ -467,3 +468,41 @@ def test_one_tunnel_serves_all_interfaces_rfc5213_6_9_1_4(domain: type[Domain]) 
     mag.receive(domain.acceptance(mag.request()), 1.1)
     assert mag.forwarding.tunnels == {domain.LMA}
     assert hosted(mag) == [domain.P2]
+
+
+def test_a_link_report_rides_in_a_pbu_that_extends_the_binding(domain: type[Domain]) -> None:
+    gateway = domain.mag().registered()
+    gateway.core.link_measured(gateway.interface, domain.at(1), quality=80, load=20)
+    (sent,) = domain.of(Send, gateway.taken())
+    assert isinstance(sent.message, ProxyBindingUpdate)
+    assert sent.message.option(AccessLinkReport) == AccessLinkReport(80, 20)
+    assert sent.message.option(HandoffIndicator) == HandoffIndicator(5)
+    assert domain.prefixes(sent.message) == [domain.P1]
+
+
+def test_a_link_report_waits_for_the_answer_and_its_interval(domain: type[Domain]) -> None:
+    gateway = domain.mag().registered()
+    gateway.core.link_measured(gateway.interface, domain.at(1), quality=80)
+    gateway.taken()
+    gateway.core.link_measured(gateway.interface, domain.at(1.5), quality=50)
+    gateway.core.link_measured(gateway.interface, domain.at(1.6), quality=20)
+    assert domain.of(Send, gateway.taken()) == []
+    gateway.receive(domain.acceptance(gateway.request()), 1.7)
+    assert gateway.core.timer() == 2.0
+    (sent,) = domain.of(Send, gateway.timer(2.0))
+    assert sent.message.option(AccessLinkReport) == AccessLinkReport(20)
+
+
+def test_nothing_is_reported_of_a_link_without_a_registered_node(domain: type[Domain]) -> None:
+    gateway = domain.mag()
+    gateway.core.link_measured(gateway.interface, domain.at(0), quality=80)
+    gateway.link_up(0.1)
+    gateway.core.link_measured(gateway.interface, domain.at(0.2), quality=50)
+    assert domain.of(Send, gateway.taken()) == []
+    gateway.receive(domain.acceptance(gateway.request()), 0.3)
+    assert gateway.core.timer() == 0.0  # it was due all along
+    (sent,) = domain.of(Send, gateway.timer(0.3))
+    assert sent.message.option(AccessLinkReport) == AccessLinkReport(50)
+    gateway.link_down(1.0)
+    assert gateway.core.timer() is not None
+    assert domain.of(Send, gateway.timer(1.1)) == []
