@@ -113,6 +113,19 @@ class ForwardFlow:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchUplink:
+    """Tell over which tunnel packets from `prefix` come, flow by flow: its mobile node decides, and
+    the LMA follows (RFC 7864 section 3.1)."""
+
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreUplink:
+    prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
 class HostPrefix:
     """Route `prefix` to the MN on `interface`, and what comes from it into the tunnel to `lma`.
 
@@ -184,6 +197,8 @@ Action = (
     | InstallFlow
     | RemoveFlow
     | ForwardFlow
+    | WatchUplink
+    | IgnoreUplink
     | HostPrefix
     | UnhostPrefix
     | Advertise

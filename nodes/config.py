@@ -32,9 +32,10 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """The LMA's policy for one mobile node.
 
     `prefixes` are assigned in this order as attachments need them; when they are used up the pool
-    provides. `policies` decide about moves besides the operator: see `nodes.policies.make_policy`.
-    `switch` says when packets take the new path of a flow that needs signalling: after
-    the FMA, or as soon as the FMI is sent.
+    provides. `decision_maker` takes the decisions about moves: the LMA, with an operator and
+    `policies` (see `nodes.policies.make_policy`), or the MN, which the LMA then follows. `switch`
+    says when packets take the new path of a flow that needs signalling: after the FMA, or as soon
+    as the FMI is sent.
     """
 
     prefix_model: PrefixModel = "unique"
@@ -42,7 +43,16 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     switch: SwitchPolicy = "on-ack"
     prefixes: tuple[IPv6Network, ...] = ()
     enabled: bool = True
+    decision_maker: Literal["lma", "mn"] = "lma"
     policies: tuple[dict[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        # RFC 7864 section 3.1: the decision MUST NOT be taken by both.
+        if self.decision_maker == "mn" and self.policies:
+            raise ValueError(
+                'policies are those of an LMA that decides, and decision_maker is "mn"; '
+                "expected one of them per mobile node"
+            )
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

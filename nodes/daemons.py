@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
-from nodes.actions import NOBODY, Action, Advertise, Reply, Solicit
+from nodes.actions import NOBODY, Action, Advertise, OpenTunnel, Reply, Solicit
 from nodes.config import (
     FIXED_MAG_LINK_LAYER_ADDRESS,
     FIXED_MAG_LINK_LOCAL_ADDRESS,
@@ -26,6 +27,7 @@ from nodes.kernel.sockets import (
     LinkMonitor,
     MobilitySocket,
 )
+from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
 from nodes.lma import LocalMobilityAnchor
 from nodes.mag import MobileAccessGateway
@@ -38,6 +40,7 @@ from nodes.neighbour_discovery import (
     encode,
 )
 from nodes.operations import operate
+from nodes.packet_fields import packet_fields
 from nodes.wire.errors import MalformedMessage
 
 Ready = Callable[[], None] | None
@@ -51,14 +54,27 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
     core = LocalMobilityAnchor(config, random_source(config, name))
     forwarding = LmaForwarding(config.address)
+    following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
+    watch = UplinkWatch() if following else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
             if isinstance(action, Reply):
                 if action.token != NOBODY:
                     control.reply(action)
-            else:
-                forwarding.perform(action)
+                return
+            forwarding.perform(action)
+            if watch is not None:
+                tunnel = forwarding.tunnel(action.peer) if isinstance(action, OpenTunnel) else ""
+                watch.perform(action, tunnel)
+
+        def watched(watch: UplinkWatch) -> None:
+            for packet, peer in watch.receive():
+                fields = packet_fields(packet.data)
+                if fields is not None and peer is not None:
+                    core.uplink_seen(fields, peer, now())
+                    daemon.carry_out()
+                watch.accept(packet)
 
         daemon = Daemon(core, events, perform)
         control = ControlServer(
@@ -68,11 +84,15 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
             MobilitySocket(config.address),
             lambda message, received, at: core.receive(message, received.source, at),
         )
+        if watch is not None:
+            daemon.watch(watch, partial(watched, watch))
         try:
             daemon.run(ready)
         finally:
             control.close()
             forwarding.close()
+            if watch is not None:
+                watch.close()
 
 
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:

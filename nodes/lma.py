@@ -15,6 +15,7 @@ from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
+from nodes.uplink_following import UplinkFollowing
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
@@ -24,6 +25,7 @@ from nodes.wire.messages import (
     UpdateNotificationAcknowledgement,
 )
 from nodes.wire.options import RestartCounter
+from nodes.wire.traffic_selector import PacketFields
 
 
 class LocalMobilityAnchor:
@@ -34,6 +36,7 @@ class LocalMobilityAnchor:
         self.flows = FlowMobility(config, self.bindings, self._outbox, rng)
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox)
         self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
+        self.following = UplinkFollowing(config, self.bindings, self.flows, self._outbox)
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -51,7 +54,7 @@ class LocalMobilityAnchor:
     def handle_timer(self, now: Instant) -> None:
         self.flows.handle_timer(now)
         self.registrations.handle_timer(now)
-        self.policies.evaluate(now)
+        self._settle(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
         """Process a message that `source` sent to this LMA's address."""
@@ -69,14 +72,28 @@ class LocalMobilityAnchor:
                 self.flows.unsupported(source)
         elif isinstance(message, Heartbeat) and not message.response:
             self._answer_heartbeat(message, source)
-        self.policies.evaluate(now)
+        self._settle(now)
+
+    def uplink_seen(self, packet: PacketFields, proxy_coa: IPv6Address, now: Instant) -> None:
+        """See `UplinkFollowing.seen`."""
+        self.following.seen(packet, proxy_coa, now)
+        self._settle(now)
 
     def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
+        if self.following.decides(mn_id):
+            # RFC 7864 section 3.1: the decision MUST NOT be taken by both.
+            return self.answer(token, error=f"mn is {mn_id!r}, which decides for itself")
         self.flows.move_flow(mn_id, fid, bid, token, now)
+        return self._settle(now)
+
+    def _settle(self, now: Instant) -> None:
+        """After every input: what follows from it besides."""
+        self.policies.evaluate(now)
+        self.following.refresh()
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         self.flows.add_flow(mn_id, entry, token, now)
-        self.policies.evaluate(now)
+        self._settle(now)
 
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
         self.flows.remove_flow(mn_id, fid, token)

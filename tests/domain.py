@@ -59,7 +59,7 @@ from nodes.wire.options import (
     Option,
     Timestamp,
 )
-from nodes.wire.traffic_selector import IPv6TrafficSelector
+from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 
 LMA = IPv6Address("2001:db8:10::1")
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
@@ -304,6 +304,11 @@ class Network:
     def inject(self, message: Message, source: IPv6Address) -> None:
         """A message to the LMA, at once."""
         self._carry_out("lma", self.lma.receive(message, self.seconds, source))
+
+    def uplink(self, packet: PacketFields, proxy_coa: IPv6Address) -> None:
+        """The LMA sees an uplink packet in the tunnel of a MAG."""
+        self.lma.core.uplink_seen(packet, proxy_coa, at(self.seconds))
+        self._carry_out("lma", self.lma.taken())
 
     def run(self, seconds: float) -> None:
         """Let `seconds` pass."""

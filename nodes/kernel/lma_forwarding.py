@@ -82,7 +82,7 @@ class LmaForwarding:
             case CloseTunnel(peer):
                 self._close(peer)
             case RoutePrefix(prefix, proxy_coa):
-                self._routing.replace_route(prefix, self._tunnel(proxy_coa))
+                self._routing.replace_route(prefix, self.tunnel(proxy_coa))
                 self._know(prefix)
             case BlockPrefix(prefix):
                 self._routing.delete_route(prefix)
@@ -103,21 +103,22 @@ class LmaForwarding:
     def close(self) -> None:
         self._routing.close()
 
-    def _tunnel(self, peer: IPv6Address) -> str:
+    def tunnel(self, peer: IPv6Address) -> str:
+        """The interface of the tunnel to `peer`."""
         return f"mag{self._marks[peer]}"
 
     def _open(self, peer: IPv6Address) -> None:
         mark = next(number for number in range(1, DROP_MARK) if number not in self._marks.values())
         self._marks[peer] = mark
         table = FIRST_ROUTING_TABLE + mark
-        self._routing.add_tunnel(self._tunnel(peer), self._address, peer)
-        self._routing.replace_route(DEFAULT_ROUTE, self._tunnel(peer), table=table)
+        self._routing.add_tunnel(self.tunnel(peer), self._address, peer)
+        self._routing.replace_route(DEFAULT_ROUTE, self.tunnel(peer), table=table)
         self._routing.add_rule(RULE_PRIORITY, RuleMatch(mark=mark), table)
 
     def _close(self, peer: IPv6Address) -> None:
         mark = self._marks[peer]
         self._routing.delete_rule(RULE_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark)
-        self._routing.delete_link(self._tunnel(peer))
+        self._routing.delete_link(self.tunnel(peer))
         del self._marks[peer]
 
     def _know(self, prefix: IPv6Network) -> None:

@@ -104,7 +104,7 @@ def link_state(channel: socket.socket, name: str) -> LinkState:
         error, explanation = _failure(data[:length], flags) or (0, "")
         raise _refusal(request, error, explanation)
     index = struct.unpack_from("=BxHi", data, NLMSG_HEADER_BYTES)[2]
-    found = dict(_attributes(data[NLMSG_HEADER_BYTES + len(ifinfo()) : length]))
+    found = dict(attributes(data[NLMSG_HEADER_BYTES + len(ifinfo()) : length]))
     return LinkState(
         index,
         found.get(IFLA_ADDRESS, b""),
@@ -150,12 +150,13 @@ def _failure(answer: bytes, flags: int) -> tuple[int, str] | None:
     explanation = ""
     if flags & NLM_F_ACK_TLVS:
         # Behind the error number stands the header of the refused request.
-        said = dict(_attributes(answer[2 * NLMSG_HEADER_BYTES + 4 :])).get(NLMSGERR_ATTR_MSG)
+        said = dict(attributes(answer[2 * NLMSG_HEADER_BYTES + 4 :])).get(NLMSGERR_ATTR_MSG)
         explanation = "" if said is None else said.rstrip(b"\0").decode()
     return -code, explanation
 
 
-def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and payload of each attribute."""
     offset = 0
     while offset + 4 <= len(data):
         length, kind = struct.unpack_from("=HH", data, offset)
