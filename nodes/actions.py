@@ -12,6 +12,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.flow_table import FlowTableEntry
 from nodes.wire.messages import Message
 
 
@@ -185,6 +186,14 @@ class PreferAccess:
     interface: str
 
 
+@dataclass(frozen=True, slots=True)
+class SteerUplink:
+    """These flows, the first that matches, leave through the access of their row; all others as
+    before. It is the whole set."""
+
+    rows: tuple[FlowTableEntry, ...]
+
+
 Action = (
     Send
     | Log
@@ -206,6 +215,7 @@ Action = (
     | AssignAddress
     | UseRouter
     | PreferAccess
+    | SteerUplink
 )
 
 

@@ -121,10 +121,11 @@ class MagConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`uplink`: `reflective` sends a flow back over the interface that it arrives on (RFC 7847);
-    `static` maps destination ports to an access interface, whatever the network does."""
+    `static` maps destination ports to an access interface, whatever the network does; `own` is for
+    a node that decides itself, flow by flow, and that the LMA follows."""
 
     logical_interface: str
     access_interfaces: tuple[str, ...]
     interface_id: Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
-    uplink: Literal["reflective", "static"] = "reflective"
+    uplink: Literal["reflective", "static", "own"] = "reflective"
     static_policy: dict[str, str] = {}

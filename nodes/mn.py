@@ -18,9 +18,11 @@ from nodes.actions import (
     Outbox,
     PreferAccess,
     Solicit,
+    SteerUplink,
     UseRouter,
 )
 from nodes.config import MnConfig
+from nodes.flow_table import FlowTable, FlowTableEntry
 from nodes.neighbour_discovery import RouterAdvertisement
 
 RTR_SOLICITATION_INTERVAL_S = 4.0  # RFC 4861 section 10
@@ -40,6 +42,9 @@ class MobileNode:
         self.prefixes: dict[IPv6Network, str] = {}
         self._soliciting: dict[str, Solicitation] = {}
         self._routers: dict[str, tuple[IPv6Address, int]] = {}
+        self._up: set[str] = set()
+        self.flows = FlowTable()
+        self._steered: tuple[FlowTableEntry, ...] = ()
         self._outbox = Outbox()
 
     def take_actions(self) -> list[Action]:
@@ -54,6 +59,8 @@ class MobileNode:
         if interface not in self.config.access_interfaces:
             return
         self._outbox.put(Log("access-up", {"interface": interface}))
+        self._up.add(interface)
+        self._steer()
         self._soliciting[interface] = Solicitation(MAX_RTR_SOLICITATIONS, now.monotonic)
         self.handle_timer(now)
 
@@ -63,6 +70,33 @@ class MobileNode:
             self._soliciting.pop(interface, None)
             self._routers.pop(interface, None)
             self._outbox.put(Log("access-down", {"interface": interface}))
+            self._up.discard(interface)
+            self._steer()
+
+    def bind_flow(self, entry: FlowTableEntry) -> None:
+        """This node's own decision: the flow leaves through that access from now on. Raises
+        ValueError if the node doesn't decide, or the row is wrong; nothing has changed then."""
+        if self.config.uplink != "own":
+            raise ValueError(f'uplink is "{self.config.uplink}"; this mobile node doesn\'t decide')
+        if entry.interface not in self.config.access_interfaces:
+            known = ", ".join(self.config.access_interfaces)
+            raise ValueError(f"to is {entry.interface!r}; expected one of {known}")
+        self.flows.bind(entry)
+        details = {"fid": entry.fid, "to": entry.interface}
+        self._outbox.put(Log("decision", details))
+        self._steer()
+
+    def unbind_flow(self, fid: int) -> None:
+        """Raises ValueError if there is no such flow."""
+        self.flows.unbind(fid)
+        self._steer()
+
+    def _steer(self) -> None:
+        """Rows whose access is down don't count: their packets take the way of all others."""
+        rows = tuple(row for row in self.flows.rows() if row.interface in self._up)
+        if rows != self._steered:
+            self._steered = rows
+            self._outbox.put(SteerUplink(rows))
 
     def handle_timer(self, now: Instant) -> None:
         for interface, entry in list(self._soliciting.items()):

@@ -3,7 +3,8 @@
 The connection tracking mark of a flow is the access that it arrived over last, and packets of the
 flow leave through that access: RFC 7847 section 3.2, "the logical interface should interpret the
 event as an explicit flow mobility trigger from the network". With the static policy, marks come
-from the destination port instead, whatever the network does.
+from the destination port instead, whatever the network does; a node that decides for itself has
+them in its flow table.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
-from nodes.actions import Action, AssignAddress, PreferAccess, UseRouter
+from nodes.actions import Action, AssignAddress, PreferAccess, SteerUplink, UseRouter
 from nodes.config import MnConfig
+from nodes.flow_table import uplink_selector
 from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
+from nodes.kernel.selector_rules import match_expression
 
 TABLE = "ip6 flowmob"
 FIRST_ROUTING_TABLE = 1000
@@ -61,6 +64,13 @@ class MnForwarding:
             case PreferAccess(prefix, interface):
                 table = FIRST_ROUTING_TABLE + self._marks[interface]
                 self._routing.add_rule(PREFIX_PRIORITY, RuleMatch(source=prefix), table)
+            case SteerUplink(rows):
+                rules = [
+                    f"add rule {TABLE} decided {match_expression(uplink_selector(row.selector))} "
+                    f"meta mark set {self._marks[row.interface]} return"
+                    for row in rows
+                ]
+                self._nftables.run(f"flush chain {TABLE} decided", *rules)
 
     def address(self, prefix: IPv6Network) -> IPv6Address:
         return prefix[self._config.interface_id]
@@ -74,6 +84,8 @@ class MnForwarding:
                 f'    iifname "{name}" ct mark set {mark}' for name, mark in self._marks.items()
             )
             leaving = "    ct mark != 0 meta mark set ct mark"
+        elif self._config.uplink == "own":
+            arriving, leaving = "", "    jump decided"
         else:
             arriving = ""
             leaving = "\n".join(
@@ -82,6 +94,8 @@ class MnForwarding:
             )
         return f"""
 table {TABLE} {{
+  chain decided {{
+  }}
   chain arriving {{
     type filter hook prerouting priority mangle; policy accept;
 {arriving}

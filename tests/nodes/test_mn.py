@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
-from nodes.actions import AssignAddress, PreferAccess, Solicit, UseRouter
+from nodes.actions import AssignAddress, PreferAccess, Solicit, SteerUplink, UseRouter
 from nodes.config import MnConfig
+from nodes.flow_table import FlowTableEntry
 from nodes.mn import MobileNode
 from nodes.neighbour_discovery import PrefixInformation, RouterAdvertisement
+from nodes.wire.traffic_selector import IPv6TrafficSelector
 
 if TYPE_CHECKING:
     from tests.domain import Domain
@@ -18,15 +22,17 @@ ROUTER = IPv6Address("fe80::200:5eff:fe00:5213")
 P1, P2 = IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100:1::/64")
 
 
+CONFIG = MnConfig(
+    events=Path("/dev/null"),
+    logical_interface="lif0",
+    access_interfaces=("mn-wlan", "mn-cell"),
+    interface_id=1,
+)
+
+
 @pytest.fixture
 def node() -> MobileNode:
-    config = MnConfig(
-        events=Path("/dev/null"),
-        logical_interface="lif0",
-        access_interfaces=("mn-wlan", "mn-cell"),
-        interface_id=1,
-    )
-    return MobileNode(config)
+    return MobileNode(CONFIG)
 
 
 def advertisement(*prefixes: Any, lifetime: int = 1800, mtu: int | None = 1460) -> Any:
@@ -150,3 +156,37 @@ def test_other_interfaces_are_none_of_its_business_rfc7847_5(
     node.router_advertised("eth0", ROUTER, advertisement(P1), domain.at(1))
     node.link_down("eth0", domain.at(2))
     assert node.take_actions() == []
+
+
+def own(**changes: Any) -> MobileNode:
+    return MobileNode(msgspec.structs.replace(CONFIG, uplink="own", **changes))
+
+
+FLOW = FlowTableEntry(1, 10, IPv6TrafficSelector(start_source_port=5001), "mn-wlan")
+
+
+def test_a_node_that_decides_steers_its_uplink_rfc7864_6(domain: type[Domain]) -> None:
+    core = own()
+    for interface in CONFIG.access_interfaces:
+        core.link_up(interface, domain.at(0))
+    core.take_actions()
+    core.bind_flow(FLOW)
+    assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink((FLOW,))]
+    moved = replace(FLOW, interface="mn-cell")
+    core.bind_flow(moved)
+    assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink((moved,))]
+    core.link_down("mn-cell", domain.at(1))
+    assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink(())]
+    core.link_up("mn-cell", domain.at(2))
+    assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink((moved,))]
+    core.unbind_flow(1)
+    assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink(())]
+
+
+def test_a_node_that_follows_the_network_decides_nothing_rfc7864_3_1() -> None:
+    core = MobileNode(CONFIG)
+    with pytest.raises(ValueError, match="doesn't decide"):
+        core.bind_flow(FLOW)
+    with pytest.raises(ValueError, match="to is 'mn-dsl'"):
+        own().bind_flow(replace(FLOW, interface="mn-dsl"))
+    assert core.take_actions() == []
