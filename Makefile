@@ -62,6 +62,10 @@ shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
 bench: ready ## Benchmarks
 	@$(PYTHON) -m experiments.bench
 
+.PHONY: call-flows
+call-flows: ready ## Maintenance: draw docs/call-flows.md anew, from short runs
+	@$(PYTHON) -m tests.system.call_flows
+
 .PHONY: lint
 lint: $(VENV_STAMP) ## Style and types
 	@$(VENV)/bin/ruff check .
