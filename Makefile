@@ -6,6 +6,9 @@ SEEDS ?=
 JOBS ?= $(shell nproc)
 TOPOLOGY ?=
 PYTEST_ARGS ?=
+# What `make conformance` hands on (docs/conformance.md).
+CONFORMANCE := LMA MAG OWN OTHER_MAG STRANGER MN OTHER_MN DISABLED_MN PREFIX OTHER_PREFIX ATTACH \
+    DETACH MN_INTERFACE
 
 # The distribution's own Python: another one, first on PATH, would not see Mininet.
 SYSTEM_PYTHON := /usr/bin/python3
@@ -65,6 +68,11 @@ bench: ready ## Benchmarks
 .PHONY: call-flows
 call-flows: ready ## Maintenance: draw docs/call-flows.md anew, from short runs
 	@$(PYTHON) -m tests.system.call_flows
+
+.PHONY: conformance
+conformance: $(if $(LMA)$(MAG),$(VENV_STAMP),ready) ## Conformance suite and its table; LMA= or MAG= for another implementation (docs/conformance.md)
+	@$(PYTHON) -m tests.conformance $(foreach v,$(CONFORMANCE),$(if $($(v)),--$(shell \
+	    echo $v | tr A-Z_ a-z-) '$($(v))'))
 
 .PHONY: lint
 lint: $(VENV_STAMP) ## Style and types
