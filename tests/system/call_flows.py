@@ -138,8 +138,9 @@ def sections(kernel: Kernel) -> Iterator[tuple[CallFlow, str]]:
 HEAD = """# Call flows
 
 Message sequence charts of what this implementation does, drawn from packets that were captured in
-runs on the reference network. Signalling has the time at which the LMA sent or received it, the rest
-that of its arrival. `make call-flows` draws the charts anew, and a test fails if that changes them.
+runs on the reference network. Signalling has the time at which the LMA sent or received it, the
+rest that of its arrival. `make call-flows` draws the charts anew, and a test fails if that changes
+them.
 """
 
 
