@@ -17,9 +17,10 @@ from typing import Protocol
 from nodes.actions import Action, Instant, Log, Send
 from nodes.config import DaemonConfig
 from nodes.event_log import EventWriter
+from nodes.kernel.parameter_problem import ParameterProblems
 from nodes.kernel.sockets import MobilitySocket, Received
 from nodes.wire.codec import decode, encode
-from nodes.wire.errors import MalformedMessage, UnknownType
+from nodes.wire.errors import BadPayloadProto, HeaderTooShort, MalformedMessage, UnknownType
 from nodes.wire.messages import BindingError, BindingErrorStatus, Message
 
 
@@ -54,6 +55,7 @@ class Daemon:
         self._events = events
         self._perform = perform
         self._mobility: MobilitySocket | None = None
+        self._problems: ParameterProblems | None = None
         # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
         self._selector = selectors.SelectSelector()
         self._stopping = False
@@ -80,6 +82,7 @@ class Daemon:
     ) -> None:
         """Decode what arrives on `mobility` and hand it to `receive`."""
         self._mobility = mobility
+        self._problems = ParameterProblems(mobility.address)
 
         def readable() -> None:
             while (received := mobility.receive()) is not None:
@@ -118,6 +121,8 @@ class Daemon:
             self._events.write("stopped")
             signal.set_wakeup_fd(previous)
             self._selector.close()
+            if self._problems is not None:
+                self._problems.close()
             os.close(wake_up)
             os.close(wake_up_writer)
 
@@ -141,9 +146,8 @@ class Daemon:
         return None if due is None else max(0.0, due - time.monotonic())
 
     def _decode(self, mobility: MobilitySocket, received: Received) -> Message | None:
-        """RFC 6275 section 9.2: an unknown type is answered with a Binding Error, anything else
-        that is malformed is dropped. (The kernel itself answers a wrong payload protocol or header
-        length with an ICMPv6 Parameter Problem.)"""
+        """RFC 6275 section 9.2: an unknown type is answered with a Binding Error, a wrong payload
+        protocol or header length with a Parameter Problem; what else is malformed is dropped."""
         try:
             return decode(received.data, received.source, received.destination)
         except UnknownType as error:
@@ -152,4 +156,7 @@ class Daemon:
             mobility.send(encode(answer, mobility.address, received.source), received.source)
         except MalformedMessage as error:
             self._events.write("malformed", {"source": received.source, "why": str(error)})
+            if isinstance(error, (BadPayloadProto, HeaderTooShort)):
+                assert self._problems is not None
+                self._problems.send(received, error.offset)
         return None
