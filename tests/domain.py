@@ -254,6 +254,7 @@ class Network:
         self.mags = {"mag1": domain.mag("mag1"), "mag2": domain.mag("mag2")}
         self._names = {LMA: "lma", MAG1: "mag1", MAG2: "mag2"}
         self.sent: list[Sent] = []
+        self.injected: list[tuple[str, Message]] = []
         self.replies: dict[int, Reply] = {}
         self.logs: list[tuple[str, Log]] = []
         self.advertised: list[tuple[float, str, Advertise]] = []
@@ -303,7 +304,13 @@ class Network:
 
     def inject(self, message: Message, source: IPv6Address) -> None:
         """A message to the LMA, at once."""
-        self._carry_out("lma", self.lma.receive(message, self.seconds, source))
+        self.deliver("lma", message, source)
+
+    def deliver(self, name: str, message: Message, source: IPv6Address) -> None:
+        """A message to a node, at once, whoever may have sent it."""
+        self.injected.append((name, message))
+        node = self.lma if name == "lma" else self.mags[name]
+        self._carry_out(name, node.receive(message, self.seconds, source))
 
     def uplink(self, packet: PacketFields, proxy_coa: IPv6Address) -> None:
         """The LMA sees an uplink packet in the tunnel of a MAG."""
@@ -375,6 +382,8 @@ class Network:
 
     def _transmit(self, message: Message, source: IPv6Address, destination: IPv6Address) -> None:
         names = self._names
+        if destination not in names:
+            return  # an answer to somebody who isn't there
         self.sent.append(Sent(self.seconds, names[source], names[destination], message))
         data = encode(message, source, destination)
         for delay in self.fate(message):
