@@ -73,6 +73,13 @@ def _encode(options: argparse.Namespace) -> int:
     return main_encode(options.rest)
 
 
+def _wireshark(_: argparse.Namespace) -> int:
+    from nodes.wire.lua_dissector import lua_dissector
+
+    sys.stdout.write(lua_dissector())
+    return 0
+
+
 def _count(text: str) -> int:
     try:
         value = int(text)
@@ -120,6 +127,9 @@ def _parser() -> argparse.ArgumentParser:
     shell.add_argument("--engine", choices=("realtime", "host"), default="realtime")
     shell.add_argument("--prefix-model", choices=("shared", "unique", "hybrid"), default="unique")
     shell.set_defaults(function=_shell)
+
+    wireshark = commands.add_parser("wireshark", help="the Wireshark dissector (Lua), to a file")
+    wireshark.set_defaults(function=_wireshark)
 
     for name, function, text in (
         ("decode", _decode, "Mobility Header messages (hex or capture) to JSON"),
