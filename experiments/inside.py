@@ -67,7 +67,7 @@ def carry_out(folder: Path) -> None:
         job = msgspec.structs.replace(job, start_ns=recorded)
         write_atomically(folder / "job.json", to_json(job))
         events = stack.enter_context(EventWriter(folder / "events" / "runner.jsonl", "runner"))
-        session = stack.enter_context(Session(bed.roles.lma.control_socket))
+        session = stack.enter_context(Session(state / "control.sock"))
         schedule = _Schedule(job, bed.network, session, events, start_ns, folder)
         try:
             schedule.run()

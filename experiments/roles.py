@@ -45,7 +45,8 @@ def address_of(spec: RunSpec, node: str) -> IPv6Address:
 
 
 def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> Roles:
-    """`events`: the folder in which each daemon writes its own file."""
+    """`events`: the folder in which each daemon writes its own file; `control_socket` is the LMA's,
+    those of MAGs and MN lie beside it and are named after the node."""
     topology, protocol = spec.topology, spec.protocol
     lma = topology.node_with_role(Role.LMA)
     mags = [name for name, node in topology.nodes.items() if node.role is Role.MAG]
@@ -60,6 +61,8 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                 prefix_model=protocol.prefix_model,
                 prefix_delivery=protocol.prefix_delivery,
                 switch=protocol.switch,
+                decision_maker=protocol.decision_maker,
+                policies=protocol.policies,
             )
         },
         accesses={name: _technology(name) for name in topology.accesses},
@@ -79,6 +82,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         mag: MagConfig(
             events=events / f"{mag}.jsonl",
             seed=seed,
+            control_socket=control_socket.with_name(f"{mag}.sock"),
             proxy_coa=address_of(spec, mag),
             lma=lma_config.address,
             access_interfaces={
@@ -98,10 +102,11 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
     mn_config = MnConfig(
         events=events / f"{mn}.jsonl",
         seed=seed,
+        control_socket=control_socket.with_name(f"{mn}.sock"),
         logical_interface=LOGICAL_INTERFACE,
         access_interfaces=tuple(link.interface(mn) for link in topology.accesses.values()),
         interface_id=INTERFACE_ID,
-        uplink=protocol.uplink,
+        uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
         static_policy=(
             {
                 str(flow.port): topology.access_link(flow.start).interface(mn)

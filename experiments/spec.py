@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nodes.policies import make_policy
 from topologies.model import NonNegative, Positive, Topology
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
@@ -24,12 +25,16 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `prefix_delivery`: `on-move` signals a prefix to the target MAG when a flow moves (FMI);
     `at-attach` puts it in place when an interface attaches (PBA with the L bit, RFC 7864 3.3).
     `uplink`: `reflective` follows the network (RFC 7847), `static` obeys the MN's own policy.
+    `decision_maker`: with `mn`, the LMA follows what the MN does (RFC 7864 section 3.1).
+    `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
     """
 
     prefix_model: PrefixModel = "shared"
     switch: SwitchPolicy = "on-ack"
     prefix_delivery: Literal["on-move", "at-attach"] = "on-move"
     uplink: Literal["reflective", "static"] = "reflective"
+    decision_maker: Literal["lma", "mn"] = "lma"
+    policies: tuple[dict[str, Any], ...] = ()
     notification_retransmit_delay_s: Annotated[float, msgspec.Meta(ge=0.5, le=5)] = 1.0
     notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
 
@@ -122,6 +127,13 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     f"flows.{name}.until_s: {flow.until_s}; "
                     f"expected more than from_s = {flow.from_s}"
                 )
+        if self.protocol.decision_maker == "mn" and (self.moves or self.protocol.policies):
+            raise ValueError(
+                'protocol.decision_maker: "mn"; moves and policies are decisions of the LMA, '
+                "expected none of them"
+            )
+        for index, settings in enumerate(self.protocol.policies):
+            make_policy(settings, f"protocol.policies[{index}]")
         for number, move in enumerate(self.moves):
             if move.flow not in self.flows:
                 raise ValueError(

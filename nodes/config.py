@@ -64,15 +64,15 @@ class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What all daemons have. `seed` makes initial sequence numbers repeatable; without it they
-    come from the system's random source."""
+    come from the system's random source. There may be a control socket (docs/control-socket.md)."""
 
     events: Path
+    control_socket: Path | None = None
     seed: int | None = None
 
 
 class LmaConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: IPv6Address
-    control_socket: Path
     prefix_pool: IPv6Network
     mobile_nodes: dict[str, MobileNodePolicy]
     accesses: dict[str, Access]

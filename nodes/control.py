@@ -1,8 +1,9 @@
-"""The LMA's control socket: one JSON object a line, in and out, on a local stream socket.
+"""A node's control socket: one JSON object a line, in and out, on a local stream socket.
 
 Requests have `op` and its arguments, replies have `ok` and `result` or `error`; a reply comes when
 the request is done, and replies on one connection come in the order of completion with the `id`
-that the request gave, if any. `docs/control-socket.md` lists the operations.
+that the request gave, if any. `docs/control-socket.md` lists the operations, `control_requests` has
+them as types.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import msgspec
+from typing import Any, Generic, TypeVar
 
 from nodes.actions import Reply
 from nodes.daemon import Daemon
@@ -23,77 +22,19 @@ from nodes.strict import InputError, from_json
 
 MAX_REQUEST = 65_536
 MAX_WAITING = 1 << 22  # octets of replies that a client may leave unread
-Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+R = TypeVar("R")
 
 
-class ListBindings(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
-):
-    id: Any = None
-
-
-class ListFlows(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"
-):
-    id: Any = None
-
-
-class AddFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="add-flow",
-    kw_only=True,
-):
-    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
-
-    mn: str
-    fid: Fid
-    priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-    selector: dict[str, Any]
-    to: int | str
-    action: Literal["forward", "drop"] = "forward"
-    id: Any = None
-
-
-class RemoveFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="remove-flow",
-    kw_only=True,
-):
-    mn: str
-    fid: Fid
-    id: Any = None
-
-
-class MoveFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="move-flow",
-    kw_only=True,
-):
-    mn: str
-    fid: Fid
-    to: int | str
-    id: Any = None
-
-
-ControlRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow
-
-
-class ControlServer:
-    """Hands requests to `handle(request, token)` and sends the replies that come for a token."""
+class ControlServer(Generic[R]):
+    """Hands requests, which are checked against `requests` (a union of msgspec structures with
+    `op` as tag), to `handle(request, token)`, and sends the replies that come for a token."""
 
     def __init__(
-        self, path: Path, daemon: Daemon, handle: Callable[[ControlRequest, int], None]
+        self, path: Path, requests: Any, daemon: Daemon, handle: Callable[[R, int], None]
     ) -> None:
         self._path = path
+        self._requests = requests
         self._daemon = daemon
         self._handle = handle
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -107,6 +48,7 @@ class ControlServer:
         self._waiting: dict[int, tuple[Connection, Any]] = {}
         self._next_token = 1
         daemon.watch(self._socket, self._accept)
+        daemon.reply_with(self.reply)
 
     def close(self) -> None:
         self._socket.close()
@@ -130,7 +72,7 @@ class ControlServer:
 
     def _request(self, connection: Connection, line: bytes) -> None:
         try:
-            request: ControlRequest = from_json(line, ControlRequest, "request")  # type: ignore[arg-type]
+            request = from_json(line, self._requests, "request")
         except InputError as error:
             connection.send({"ok": False, "error": str(error)})
             return

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from nodes.actions import Action, Instant, Log, Send
+from nodes.actions import NOBODY, Action, Instant, Log, Reply, Send
 from nodes.config import DaemonConfig
 from nodes.event_log import EventWriter
 from nodes.kernel.parameter_problem import ParameterProblems
@@ -55,6 +55,7 @@ class Daemon:
         self._events = events
         self._perform = perform
         self._mobility: MobilitySocket | None = None
+        self._reply: Callable[[Reply], None] | None = None
         self._problems: ParameterProblems | None = None
         # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
         self._selector = selectors.SelectSelector()
@@ -76,6 +77,10 @@ class Daemon:
 
     def forget(self, readable: Readable) -> None:
         self._selector.unregister(readable)
+
+    def reply_with(self, reply: Callable[[Reply], None]) -> None:
+        """Hand replies to requests to `reply`."""
+        self._reply = reply
 
     def serve_mobility(
         self, mobility: MobilitySocket, receive: Callable[[Message, Received, Instant], None]
@@ -135,6 +140,9 @@ class Daemon:
                 case Send(message, source, destination):
                     assert self._mobility is not None
                     self._mobility.send(encode(message, source, destination), destination)
+                case Reply(token):
+                    if token != NOBODY and self._reply is not None:
+                        self._reply(action)
                 case _:
                     self._perform(action)
 

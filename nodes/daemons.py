@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from nodes.actions import NOBODY, Action, Advertise, OpenTunnel, Reply, Solicit
+from nodes.access_operations import operate_mag, operate_mn
+from nodes.actions import Action, Advertise, OpenTunnel, Solicit
 from nodes.config import (
     FIXED_MAG_LINK_LAYER_ADDRESS,
     FIXED_MAG_LINK_LOCAL_ADDRESS,
+    DaemonConfig,
     LmaConfig,
     MagConfig,
     MnConfig,
 )
 from nodes.control import ControlServer
+from nodes.control_requests import LmaRequest, MagRequest, MnRequest
 from nodes.daemon import Daemon, now, random_source
 from nodes.event_log import EventWriter
 from nodes.kernel.lma_forwarding import LmaForwarding
@@ -59,10 +63,6 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
-            if isinstance(action, Reply):
-                if action.token != NOBODY:
-                    control.reply(action)
-                return
             forwarding.perform(action)
             if watch is not None:
                 tunnel = forwarding.tunnel(action.peer) if isinstance(action, OpenTunnel) else ""
@@ -77,9 +77,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
                 watch.accept(packet)
 
         daemon = Daemon(core, events, perform)
-        control = ControlServer(
-            config.control_socket, daemon, lambda request, token: operate(core, request, token)
-        )
+        control = _serve_control(config, LmaRequest, daemon, partial(operate, core))
         daemon.serve_mobility(
             MobilitySocket(config.address),
             lambda message, received, at: core.receive(message, received.source, at),
@@ -89,7 +87,8 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
         try:
             daemon.run(ready)
         finally:
-            control.close()
+            if control is not None:
+                control.close()
             forwarding.close()
             if watch is not None:
                 watch.close()
@@ -121,10 +120,13 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
             lambda message, received, at: core.receive(message, received.source, at),
         )
         daemon.watch(discovery, solicited)
+        control = _serve_control(config, MagRequest, daemon, partial(operate_mag, core))
         _watch_links(daemon, routing, tuple(config.access_interfaces), core)
         try:
             daemon.run(ready)
         finally:
+            if control is not None:
+                control.close()
             forwarding.close()
             routing.close()
 
@@ -161,12 +163,24 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
 
         daemon = Daemon(core, events, perform)
         daemon.watch(discovery, advertised)
+        control = _serve_control(config, MnRequest, daemon, partial(operate_mn, core))
         _watch_links(daemon, routing, config.access_interfaces, core)
         try:
             daemon.run(ready)
         finally:
+            if control is not None:
+                control.close()
             forwarding.close()
             routing.close()
+
+
+def _serve_control(
+    config: DaemonConfig, requests: Any, daemon: Daemon, handle: Callable[[Any, int], None]
+) -> ControlServer[Any] | None:
+    """The control socket, if the configuration names one."""
+    if config.control_socket is None:
+        return None
+    return ControlServer(config.control_socket, requests, daemon, handle)
 
 
 def _watch_links(

@@ -18,6 +18,7 @@ from nodes.actions import (
     Log,
     OpenTunnel,
     Outbox,
+    Reply,
     Send,
     UnhostPrefix,
 )
@@ -75,6 +76,9 @@ class MobileAccessGateway:
 
     def take_actions(self) -> list[Action]:
         return self._outbox.take()
+
+    def answer(self, token: int, result: object = None, error: str | None = None) -> None:
+        self._outbox.put(Reply(token, result, error))
 
     def timer(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""

@@ -17,6 +17,7 @@ from nodes.actions import (
     Log,
     Outbox,
     PreferAccess,
+    Reply,
     Solicit,
     SteerUplink,
     UseRouter,
@@ -49,6 +50,9 @@ class MobileNode:
 
     def take_actions(self) -> list[Action]:
         return self._outbox.take()
+
+    def answer(self, token: int, result: object = None, error: str | None = None) -> None:
+        self._outbox.put(Reply(token, result, error))
 
     def timer(self) -> float | None:
         return min((entry.next_at for entry in self._soliciting.values()), default=None)

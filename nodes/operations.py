@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodes.control import (
+from nodes.control_requests import (
     AddFlow,
-    ControlRequest,
     ListBindings,
     ListFlows,
+    LmaRequest,
     MoveFlow,
     RemoveFlow,
 )
@@ -16,11 +16,10 @@ from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.kernel.selector_rules import match_expression
 from nodes.lma import LocalMobilityAnchor
-from nodes.selectors import selector_of
-from nodes.strict import to_builtins
+from nodes.selectors import selector_fields, selector_of
 
 
-def operate(core: LocalMobilityAnchor, request: ControlRequest, token: int) -> None:
+def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
     """Carry out a request of the control socket; every one is answered with a Reply."""
     match request:
         case ListBindings():
@@ -78,17 +77,12 @@ def list_bindings(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
 def list_flows(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
     flows = []
     for mn_id, row in core.flows.cache.all_rows():
-        fields = {
-            name: value
-            for name in row.selector.__dataclass_fields__
-            if (value := getattr(row.selector, name)) is not None
-        }
         flows.append(
             {
                 "mn": mn_id,
                 "fid": row.fid,
                 "priority": row.priority,
-                "selector": to_builtins(fields),
+                "selector": selector_fields(row.selector),
                 "bids": list(row.bids),
                 "access": [core.flows.access_name(bid) for bid in row.bids],
                 "action": str(row.action),

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import Any
 
-from nodes.wire.traffic_selector import IPv6TrafficSelector
+from nodes.strict import to_builtins
+from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 
 
 def selector_of(fields: Mapping[str, Any]) -> IPv6TrafficSelector:
@@ -26,3 +27,13 @@ def selector_of(fields: Mapping[str, Any]) -> IPv6TrafficSelector:
         if is_address and values[name].scope_id is not None:
             raise ValueError(f"selector.{name} is {value!r}; expected no zone")
     return IPv6TrafficSelector(**values)
+
+
+def selector_fields(selector: TrafficSelector) -> dict[str, Any]:
+    """The way back: the fields that are set."""
+    fields = {
+        name: value
+        for name in selector.__dataclass_fields__
+        if (value := getattr(selector, name)) is not None
+    }
+    return dict(to_builtins(fields))

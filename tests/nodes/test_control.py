@@ -9,15 +9,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodes.actions import Action, Reply
 from nodes.control import MAX_REQUEST, ControlServer
 from nodes.control_client import ControlError, Session
+from nodes.control_requests import LmaRequest
 from nodes.daemon import Daemon, now
 from nodes.event_log import EventWriter
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
@@ -52,15 +53,8 @@ def serve(tmp_path: Path, domain: type[Domain]) -> Iterator[Callable[[Talk], Non
                 os.kill(os.getpid(), signal.SIGTERM)
 
         with EventWriter(tmp_path / "lma.jsonl", "lma") as events:
-
-            def perform(action: Action) -> None:
-                if isinstance(action, Reply):
-                    control.reply(action)
-
-            daemon = Daemon(core, events, perform)
-            control = ControlServer(
-                path, daemon, lambda request, token: operate(core, request, token)
-            )
+            daemon = Daemon(core, events, lambda _: None)
+            control = ControlServer(path, LmaRequest, daemon, partial(operate, core))
             attached = domain.pbu(lifetime=0xFFFF)
             stamp = Timestamp.of_unix_ns(now().unix_ns)
             options = tuple(stamp if isinstance(o, Timestamp) else o for o in attached.options)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from nodes.actions import Reply, Send
-from nodes.control import AddFlow, ListBindings, MoveFlow
+from nodes.control_requests import AddFlow, ListBindings, MoveFlow
 from nodes.flow_mobility_cache import FlowAction
 from nodes.operations import list_flows, operate
 

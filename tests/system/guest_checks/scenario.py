@@ -95,8 +95,9 @@ class Sniffer:
 class Scenario:
     """`start_ns` is second 0 on CLOCK_MONOTONIC, `unix_ns` the same instant of the epoch."""
 
-    def __init__(self, job: Job, bed: Testbed, session: Session, folder: Path) -> None:
+    def __init__(self, job: Job, bed: Testbed, session: Session, folder: Path, state: Path) -> None:
         self.job, self.bed, self.session = job, bed, session
+        self._state = state
         self.network = bed.network
         self.addresses: dict[str, IPv6Address] = {}
         self._logs = folder / "logs"
@@ -134,6 +135,11 @@ class Scenario:
         fid = flow_ids(self.job.spec)[flow]
         self.session.send({"op": "move-flow", "mn": MN_ID, "fid": fid, "to": to})
 
+    def ask_node(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
+        """One request to the control socket of a MAG or the MN, and its reply."""
+        with Session(self._state / f"{node}.sock") as session:
+            return session.request(request)
+
     def answers(self, count: int) -> list[dict[str, Any]]:
         return list(self.session.replies(count))
 
@@ -160,8 +166,8 @@ def scenario(folder: Path) -> Iterator[Scenario]:
         sniffers = [Sniffer(bed.network, node, interface) for node, interface in LINKS]
         for sniffer in sniffers:
             stack.callback(sniffer.close)
-        session = stack.enter_context(Session(bed.roles.lma.control_socket))
-        course = Scenario(job, bed, session, folder)
+        session = stack.enter_context(Session(state / "control.sock"))
+        course = Scenario(job, bed, session, folder, state)
         stack.callback(course.stop_traffic)
         yield course
         assert not bed.ended(), f"ended during the run: {bed.ended()}"

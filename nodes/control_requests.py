@@ -1,0 +1,129 @@
+"""The requests of the control sockets, as types: docs/control-socket.md explains them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+
+
+class ListBindings(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
+):
+    id: Any = None
+
+
+class ListFlows(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"
+):
+    id: Any = None
+
+
+class AddFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="add-flow",
+    kw_only=True,
+):
+    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
+
+    mn: str
+    fid: Fid
+    priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    selector: dict[str, Any]
+    to: int | str
+    action: Literal["forward", "drop"] = "forward"
+    id: Any = None
+
+
+class RemoveFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="remove-flow",
+    kw_only=True,
+):
+    mn: str
+    fid: Fid
+    id: Any = None
+
+
+class MoveFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="move-flow",
+    kw_only=True,
+):
+    mn: str
+    fid: Fid
+    to: int | str
+    id: Any = None
+
+
+LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow
+
+
+class BindFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="bind-flow",
+    kw_only=True,
+):
+    """The mobile node's own decision: a flow, described as at the LMA, leaves through the access
+    interface `to`. A later one with the same `fid` replaces it."""
+
+    fid: Fid
+    priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+    selector: dict[str, Any]
+    to: str
+    id: Any = None
+
+
+class UnbindFlow(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="unbind-flow",
+    kw_only=True,
+):
+    fid: Fid
+    id: Any = None
+
+
+MnRequest = ListFlows | BindFlow | UnbindFlow
+
+
+class ReportLink(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="report-link",
+    kw_only=True,
+):
+    """What is known of an access link, for the MAG to report: docs/access-link-report.md."""
+
+    interface: str
+    quality: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    load: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    queue_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=65_534)] | None = None
+    id: Any = None
+
+
+class ListServed(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
+):
+    id: Any = None
+
+
+MagRequest = ListServed | ReportLink
