@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from nodes.wire import codec  # noqa: F401 - registers the options
+from nodes.wire.attachment import ATTACHMENT_CLASSES
 from nodes.wire.layout import Field, Kind, Layout
 from nodes.wire.messages import CLASSES
 from nodes.wire.tlv import OPTIONS, SUB_OPTIONS, UnknownOption, UnknownSubOption
@@ -92,3 +93,7 @@ def option_strategy() -> st.SearchStrategy[Any]:
 
 def message_strategy() -> st.SearchStrategy[Any]:
     return st.one_of(*[_formatted(cls, cls.LAYOUT) for cls in CLASSES.values()])
+
+
+def attachment_strategy() -> st.SearchStrategy[Any]:
+    return st.one_of(*[_formatted(cls, cls.LAYOUT) for cls in ATTACHMENT_CLASSES.values()])

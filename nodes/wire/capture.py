@@ -1,4 +1,4 @@
-"""Mobility Headers in pcap and pcapng files."""
+"""Mobility Headers, and attachment messages, in pcap and pcapng files."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
+from nodes.wire import attachment
 from nodes.wire.mobility_header import NEXT_HEADER
 
 ETHERNET, RAW_IP, LINUX_SLL, RAW_IPV6, LINUX_SLL2 = 1, 101, 113, 229, 276
@@ -57,18 +58,38 @@ class CapturedHeader:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class CapturedAttachment:
+    """The payload of an Ethernet frame of layer-2 signalling, with the frame's addresses."""
+
+    frame: Frame
+    source: str
+    destination: str
+    data: bytes
+
+
 def is_capture(path: Path) -> bool:
     with path.open("rb") as file:
         magic = file.read(4)
     return magic in _PCAP_MAGIC or magic == _PCAPNG_MAGIC
 
 
-def read_headers(path: Path) -> Iterator[CapturedHeader]:
-    """Raises CaptureError, if need be after the headers before the damage."""
+def read_messages(path: Path) -> Iterator[CapturedHeader | CapturedAttachment]:
+    """Raises CaptureError, if need be after the messages before the damage."""
     for frame in read_frames(path):
         packet = _ipv6_packet(frame)
         if packet is not None:
             yield from _headers(frame, packet)
+        elif frame.link_type == ETHERNET:
+            payload = _ethernet_payload(frame.data, attachment.ETHERTYPE)
+            if payload:
+                source, destination = frame.data[6:12].hex(":"), frame.data[:6].hex(":")
+                yield CapturedAttachment(frame, source, destination, payload)
+
+
+def read_headers(path: Path) -> Iterator[CapturedHeader]:
+    """The Mobility Headers alone."""
+    return (item for item in read_messages(path) if isinstance(item, CapturedHeader))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -155,22 +176,26 @@ def _ipv6_packet(frame: Frame) -> bytes | None:
     if frame.link_type in (RAW_IP, RAW_IPV6):
         packet = data
     elif frame.link_type == ETHERNET:
-        offset = 12
-        while int.from_bytes(data[offset : offset + 2], "big") in _ETHERTYPES_VLAN:
-            offset += 4
-        packet = _after_ethertype(data, offset, offset + 2)
+        packet = _ethernet_payload(data, _ETHERTYPE_IPV6)
     elif frame.link_type == LINUX_SLL:
-        packet = _after_ethertype(data, 14, 16)
+        packet = _after_ethertype(data, 14, 16, _ETHERTYPE_IPV6)
     elif frame.link_type == LINUX_SLL2:
-        packet = _after_ethertype(data, 0, 20)
+        packet = _after_ethertype(data, 0, 20, _ETHERTYPE_IPV6)
     else:
         return None
     return packet if packet and packet[0] >> 4 == 6 else None
 
 
-def _after_ethertype(data: bytes, ethertype: int, start: int) -> bytes:
-    found = int.from_bytes(data[ethertype : ethertype + 2], "big")
-    return data[start:] if found == _ETHERTYPE_IPV6 else b""
+def _ethernet_payload(data: bytes, ethertype: int) -> bytes:
+    offset = 12
+    while int.from_bytes(data[offset : offset + 2], "big") in _ETHERTYPES_VLAN:
+        offset += 4
+    return _after_ethertype(data, offset, offset + 2, ethertype)
+
+
+def _after_ethertype(data: bytes, position: int, start: int, ethertype: int) -> bytes:
+    found = int.from_bytes(data[position : position + 2], "big")
+    return data[start:] if found == ethertype else b""
 
 
 def _headers(frame: Frame, packet: bytes) -> Iterator[CapturedHeader]:

@@ -196,13 +196,15 @@ def _unpacked(word: _Word) -> str:
     return "unused" if any(f.kind is Kind.CONSTANT for f, _ in word.parts) else word.variable
 
 
-def _encoder_source(layout: Layout, words: list[_Word], is_message: bool) -> list[str]:
+def _encoder_source(
+    layout: Layout, words: list[_Word], is_message: bool, first_octet: int
+) -> list[str]:
     values = ", ".join(_written(word) for word in words if word.parts)
     values = f", {values}" if values else ""
     lines = ["def encode(self, out):"]
     tail = layout.tail
     if is_message:
-        lines += [f"    out += pack({NO_NEXT_HEADER}, 0, {layout.code}, 0, 0{values})"]
+        lines += [f"    out += pack({first_octet}, 0, {layout.code}, 0, 0{values})"]
         return [*lines, "    append_elements(out, self.options)"]
     if tail is None:
         lines += _alignment_source(layout.alignment.step, layout.alignment.offset)
@@ -274,12 +276,12 @@ def _expectation(field: Field, fixed: int) -> tuple[str, str]:
     )
 
 
-def source_of(layout: Layout, is_message: bool = False) -> str:
+def source_of(layout: Layout, is_message: bool = False, first_octet: int = NO_NEXT_HEADER) -> str:
     """The functions that `compile_format` makes of a layout."""
     words = _words(layout)
     functions = (
         _decoder_source(layout, words, is_message),
-        _encoder_source(layout, words, is_message),
+        _encoder_source(layout, words, is_message, first_octet),
         _check_source(layout),
     )
     return "\n\n\n".join("\n".join(lines) for lines in functions)
@@ -311,8 +313,14 @@ NAMESPACE: dict[str, Any] = {
 }
 
 
-def compile_format(cls: type[WireFormat], layout: Layout, is_message: bool = False) -> Decoder:
-    """Register encoder and check of `cls`; the decoder is returned."""
+def compile_format(
+    cls: type[WireFormat],
+    layout: Layout,
+    is_message: bool = False,
+    first_octet: int = NO_NEXT_HEADER,
+) -> Decoder:
+    """Register encoder and check of `cls`; the decoder is returned. A message begins with
+    `first_octet`: in a Mobility Header that is the Payload Proto."""
     named = {field.name for field in layout.named_fields}
     if named != {field.name for field in fields(cls)}:  # type: ignore[arg-type]
         raise TypeError(f"{cls.__name__}: attributes and layout differ")
@@ -328,7 +336,8 @@ def compile_format(cls: type[WireFormat], layout: Layout, is_message: bool = Fal
         **{f"set_{name}": cls.__dict__[name].__set__ for name in named},
     }
     namespace = {**NAMESPACE, **names}
-    exec(compile(source_of(layout, is_message), f"<layout of {cls.__name__}>", "exec"), namespace)
+    source = source_of(layout, is_message, first_octet)
+    exec(compile(source, f"<layout of {cls.__name__}>", "exec"), namespace)
     cls.LAYOUT = layout
     tlv.ENCODERS[cls] = namespace["encode"]
     tlv.CHECKS[cls] = namespace["check"]

@@ -13,6 +13,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
+from nodes.wire.attachment import ATTACHMENT_CLASSES
 from nodes.wire.layout import Field, Kind
 from nodes.wire.messages import CLASSES, Message
 from nodes.wire.tlv import (
@@ -47,7 +48,7 @@ def message_from_json(value: Mapping[str, Any]) -> Message:
     """Raises InvalidJson."""
     if not isinstance(value, Mapping):
         raise InvalidJson("", value, "an object")
-    message = _format_from_json(value, "message", CLASSES, "")
+    message = _format_from_json(value, "message", {**CLASSES, **ATTACHMENT_CLASSES}, "")
     assert isinstance(message, Message)
     return message
 

@@ -3,6 +3,8 @@
 JSON lines have, besides the message: `checksum` as read; `source` and `destination` where known,
 then also `checksum_valid`; and `time` and `frame` if they are from a capture. Encoding takes
 `checksum` if it is there, or else computes it from `source` and `destination`, or else leaves 0.
+Attachment messages (layer-2 signalling) have no checksum; their addresses are `link_source` and
+`link_destination`, and what to tell them by is their first octet.
 """
 
 from __future__ import annotations
@@ -15,7 +17,13 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from nodes.wire.capture import CaptureError, is_capture, read_headers
+from nodes.wire.attachment import (
+    FIRST_OCTET,
+    AttachmentMessage,
+    decode_attachment,
+    encode_attachment,
+)
+from nodes.wire.capture import CapturedAttachment, CaptureError, is_capture, read_messages
 from nodes.wire.codec import decode_without_addresses, encode, encode_without_addresses
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.json_form import InvalidJson, Json, message_from_json, message_to_json
@@ -24,7 +32,10 @@ from nodes.wire.mobility_header import checksum, header_octets
 ErrorHandler = Callable[[str, ValueError], None]
 Addresses = tuple[IPv6Address, IPv6Address]
 
-_ENVELOPE = ("frame", "time", "source", "destination", "checksum", "checksum_valid")
+_ENVELOPE = (
+    *("frame", "time", "source", "destination", "checksum", "checksum_valid"),
+    *("link_source", "link_destination"),
+)
 
 
 def _raise(_: str, error: ValueError) -> None:
@@ -47,12 +58,19 @@ def decode_lines(
 
 
 def decode_capture(path: Path, *, on_error: ErrorHandler = _raise) -> Iterator[Json]:
-    """Every Mobility Header in a pcap or pcapng file."""
+    """Every Mobility Header and every attachment message in a pcap or pcapng file."""
     try:
-        for header in read_headers(path):
-            frame = header.frame
+        for captured in read_messages(path):
+            frame = captured.frame
             try:
-                decoded = _decoded(header.data, (header.source, header.destination))
+                if isinstance(captured, CapturedAttachment):
+                    links = {
+                        "link_source": captured.source,
+                        "link_destination": captured.destination,
+                    }
+                    decoded = links | message_to_json(decode_attachment(captured.data))
+                else:
+                    decoded = _decoded(captured.data, (captured.source, captured.destination))
             except MalformedMessage as error:
                 on_error(f"frame {frame.number}", error)
                 continue
@@ -92,6 +110,8 @@ def _time(time_ns: int | None) -> Json:
 
 
 def _decoded(data: bytes, addresses: Addresses | None) -> Json:
+    if data[:1] == bytes((FIRST_OCTET,)):
+        return message_to_json(decode_attachment(data))
     message = decode_without_addresses(data)
     data = data[: header_octets(data)]
     envelope: Json = {}
@@ -108,6 +128,8 @@ def _encoded(value: Any, addresses: Addresses | None) -> bytes:
     if not isinstance(value, dict):
         raise InvalidJson("", value, "an object")
     message = message_from_json({k: v for k, v in value.items() if k not in _ENVELOPE})
+    if isinstance(message, AttachmentMessage):
+        return encode_attachment(message)
     if addresses is None and "checksum" in value:
         return encode_without_addresses(message, _checksum(value["checksum"]))
     if addresses is None and ("source" in value or "destination" in value):
@@ -186,7 +208,7 @@ def _is_file(item: str) -> bool:
 def main_decode(argv: Sequence[str]) -> int:
     parser = _parser(
         "decode",
-        "Decode Mobility Header messages to one JSON object a line.",
+        "Decode Mobility Header and attachment messages to one JSON object a line.",
         "hex of a message, a file with such lines, or a pcap or pcapng file; default: lines of "
         "standard input",
     )
@@ -209,7 +231,7 @@ def main_decode(argv: Sequence[str]) -> int:
 def main_encode(argv: Sequence[str]) -> int:
     parser = _parser(
         "encode",
-        "Encode JSON objects, as decode prints them, to Mobility Header messages in hex.",
+        "Encode JSON objects, as decode prints them, to messages in hex.",
         "a JSON object, or a file with one a line; default: lines of standard input",
     )
     options = parser.parse_args(argv)

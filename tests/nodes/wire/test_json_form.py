@@ -103,7 +103,7 @@ def with_option(**changes: Any) -> dict[str, Any]:
     ("form", "message"),
     [
         ([], r"message is \[\]; expected an object"),
-        ({}, "message is None; expected one of BindingError, "),
+        ({}, "message is None; expected one of AttachmentAnswer, "),
         ({"message": ["Heartbeat"]}, "expected one of"),
         ({"message": "Heartbeat"}, "expected the key sequence"),
         ({"message": "Heartbeat", "sequence": 1, "seq": 2}, "seq is 2; expected only the keys"),
