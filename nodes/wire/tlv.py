@@ -115,7 +115,7 @@ def decode_vendor_specific(generic: Decoder, data: bytes, start: int, end: int) 
 # Options that are kept raw, but whose alignment is known, so that the padding before them comes
 # out as their sender put it. RFC 6275 section 6.2 (2, 4, 5), RFC 5844 section 3.3 (36 to 38),
 # RFC 7222 section 4 (58).
-_RAW_ALIGNMENTS = {
+RAW_ALIGNMENTS = {
     2: Alignment(2),
     4: Alignment(2),
     5: Alignment(8, 2),
@@ -127,7 +127,7 @@ _RAW_ALIGNMENTS = {
 
 
 def _append_unknown_option(option: UnknownOption, out: bytearray) -> None:
-    alignment = _RAW_ALIGNMENTS.get(option.type, Alignment())
+    alignment = RAW_ALIGNMENTS.get(option.type, Alignment())
     append_body(out, option.type, option.data, alignment)
 
 

@@ -355,8 +355,9 @@ def _value(field: Field, packed: bytes) -> Any:
     return value & field.mask if field.mask else value
 
 
-def alignment_of(selector: _BinaryTrafficSelector) -> Alignment:
-    """Of the widest kind of field that is there (RFC 6088 sections 3.1 and 3.2), 8n at most."""
+def alignment_of(selector: Any) -> Alignment:
+    """Of a selector or what has its layout and attributes: that of the widest kind of field
+    that is there (RFC 6088 sections 3.1 and 3.2), 8n at most."""
     fields = selector.LAYOUT.named_fields
     widths = [field.bits // 8 for field in fields if getattr(selector, field.name) is not None]
     return Alignment(min(max(widths, default=1), 8))

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import doctest
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from ipaddress import IPv6Address, ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("scapy")
+from scapy.config import conf
+from scapy.layers import inet6
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet, Raw, fuzz
+
+from nodes.wire import messages as m
+from nodes.wire import options as o
+from nodes.wire import scapy_layers as layers
+from nodes.wire.codec import decode, encode
+from nodes.wire.compiler import MESSAGE_START
+from nodes.wire.errors import MalformedMessage
+from nodes.wire.mobility_header import checksum
+from nodes.wire.tlv import OPTIONS, SUB_OPTIONS, append_elements
+from nodes.wire.traffic_selector import IPv6TrafficSelector
+
+REPOSITORY = Path(__file__).parents[3]
+MAG, LMA = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2")
+REGISTERED = [
+    *m.CLASSES.values(),
+    *OPTIONS.classes.values(),
+    *SUB_OPTIONS.classes.values(),
+    OPTIONS.unknown,
+    SUB_OPTIONS.unknown,
+]
+PBU = layers.LAYERS["PMIP6ProxyBindingUpdate"]
+PBA = layers.LAYERS["PMIP6ProxyBindingAcknowledgement"]
+FLOW = layers.LAYERS["PMIP6FlowIdentification"]
+SELECTOR = layers.LAYERS["PMIP6IPv6TrafficSelector"]
+UNKNOWN = layers.LAYERS["PMIP6UnknownOption"]
+
+
+def over_ipv6(octets: bytes) -> bytes:
+    return bytes(IPv6(src=str(MAG), dst=str(LMA), nh=135) / Raw(octets))
+
+
+def built(layer: Packet) -> bytes:
+    return bytes(IPv6(src=str(MAG), dst=str(LMA)) / layer)[40:]
+
+
+def with_header(mh_type: int, data: bytes) -> bytes:
+    data += bytes(-(MESSAGE_START + len(data)) % 8)
+    octets = bytes((59, (MESSAGE_START + len(data)) // 8 - 1, mh_type, 0, 0, 0)) + data
+    sums = checksum(octets, MAG, LMA)
+    return octets[:4] + sums.to_bytes(2, "big") + octets[6:]
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """A value of the codec's and one of a layer's."""
+    if isinstance(ours, tuple):
+        pairs = zip(ours, theirs, strict=True)
+        return isinstance(theirs, list) and all(same(*pair) for pair in pairs)
+    if type(ours).__name__ in {cls.__name__ for cls in REGISTERED}:
+        assert type(theirs).__name__ == f"PMIP6{type(ours).__name__}"
+        return all(
+            same(getattr(ours, field.name), getattr(theirs, field.name)) for field in fields(ours)
+        )
+    if ours is not None and type(ours).__name__.startswith("IPv"):
+        return bool(ours == ip_address(theirs))
+    return bool(ours == theirs)
+
+
+def all_layers(packet: Packet) -> Iterator[Packet]:
+    while packet:
+        yield packet
+        for field in packet.packetfields:
+            for item in packet.getfieldval(field.name):
+                yield from all_layers(item)
+        packet = packet.payload
+
+
+@pytest.mark.parametrize("cls", REGISTERED, ids=lambda cls: cls.__name__)
+def test_every_registered_class_has_a_layer_with_its_fields(cls: type[Any]) -> None:
+    layer = layers.LAYERS[f"PMIP6{cls.__name__}"]
+    names = {field.name for field in layer.fields_desc}
+    assert {field.name for field in fields(cls)} <= names
+    assert getattr(layers, layer.__name__) is layer
+    assert layer.__name__ in layers.__all__
+    assert not hasattr(inet6, layer.__name__)
+
+
+@pytest.mark.parametrize("cls", REGISTERED, ids=lambda cls: cls.__name__)
+def test_layer_without_arguments_is_legal(cls: type[Any]) -> None:
+    layer = layers.LAYERS[f"PMIP6{cls.__name__}"]()
+    if cls in SUB_OPTIONS.classes.values() or cls is SUB_OPTIONS.unknown:
+        layer = FLOW(sub_options=[layer])
+    if not isinstance(layer, layers.PMIP6Message):
+        layer = PBU(options=[layer])
+    decode(built(layer), MAG, LMA)
+
+
+@given(st.data())
+def test_octets_are_those_of_the_codec(messages: Any, data: st.DataObject) -> None:
+    message = data.draw(messages)
+    assert built(layers.to_scapy(message)) == encode(message, MAG, LMA)
+
+
+@given(st.data())
+def test_dissected_values_are_those_of_the_codec(messages: Any, data: st.DataObject) -> None:
+    message = data.draw(messages)
+    octets = encode(message, MAG, LMA)
+    packet = IPv6(over_ipv6(octets))
+    assert same(message, packet.payload)
+    assert bytes(packet)[40:] == octets
+    packet.show(dump=True)
+
+
+@given(st.data())
+def test_dissected_message_is_built_anew_with_the_same_octets(
+    messages: Any, data: st.DataObject
+) -> None:
+    octets = encode(data.draw(messages), MAG, LMA)
+    packet = IPv6(over_ipv6(octets))
+    packet.clear_cache()
+    del packet.payload.len, packet.payload.cksum
+    assert bytes(packet)[40:] == octets
+
+
+@given(st.data(), st.randoms(use_true_random=False))
+def test_any_padding_is_accepted_and_sent_on_unchanged_rfc6275_6_2(
+    options: Any, data: st.DataObject, random: Any
+) -> None:
+    drawn = data.draw(st.lists(options, max_size=5))
+    out = bytearray(12)
+    for option in drawn:
+        out += random.choice((b"", b"\0", b"\0\0", b"\1\0", b"\1\3\0\0\0"))
+        append_elements(out, (option,))
+    octets = with_header(5, bytes(out[MESSAGE_START:]))
+    packet = IPv6(over_ipv6(octets))
+    assert same(tuple(drawn), packet.options)
+    assert bytes(packet)[40:] == octets
+
+
+@settings(max_examples=500)
+@given(st.binary(max_size=80))
+def test_any_octets_are_dissected(octets: bytes) -> None:
+    packet = IPv6(over_ipv6(octets))
+    assert bytes(packet)[40:] == octets
+    packet.show(dump=True)
+    for layer in layers.LAYERS.values():
+        assert bytes(layer(octets)) == octets or not octets
+
+
+@settings(max_examples=500)
+@given(st.sampled_from([5, 6, 7, 13, 16, 19, 20]), st.binary(max_size=80))
+def test_any_message_data_is_dissected(mh_type: int, data: bytes) -> None:
+    octets = with_header(mh_type, data)
+    packet = IPv6(over_ipv6(octets))
+    assert bytes(packet)[40:] == octets
+    packet.show(dump=True)
+    try:
+        message = decode(octets, MAG, LMA)
+    except MalformedMessage:
+        return
+    assert same(message, packet.payload)
+
+
+@given(st.data())
+def test_message_with_an_octet_changed_is_dissected_or_raw(
+    messages: Any, data: st.DataObject
+) -> None:
+    octets = bytearray(encode(data.draw(messages), MAG, LMA))
+    octets[data.draw(st.integers(0, len(octets) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(octets)))
+    for some in (bytes(octets), bytes(octets[:cut])):
+        packet = IPv6(over_ipv6(some))
+        assert bytes(packet)[40:] == some
+        packet.show(dump=True)
+
+
+def test_dissecting_raises_nothing_even_where_scapy_would_show_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Scapy hides the exceptions of layers unless it is told to debug them."""
+    monkeypatch.setattr(conf, "debug_dissector", True)
+    for mh_type in range(4, 24):
+        for length in range(8, 64):
+            octets = with_header(mh_type, bytes((code * 7) % 48 for code in range(length)))
+            if mh_type in {5, 6, 7, 13, 16, 19, 20}:
+                IPv6(over_ipv6(octets))
+
+
+@pytest.mark.parametrize("mh_type", [5, 6, 7, 13, 16, 19, 20])
+def test_message_too_short_for_its_type_is_raw_rfc6275_9_2(mh_type: int) -> None:
+    octets = with_header(mh_type, b"\1\0")
+    assert type(IPv6(over_ipv6(octets)).payload) is Raw
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
+def test_other_types_stay_with_scapy(code: int) -> None:
+    assert inet6._mip6_mhtype2cls[code].__module__ == "scapy.layers.inet6"
+    octets = with_header(code, bytes(18))
+    assert type(IPv6(over_ipv6(octets)).payload) is inet6._mip6_mhtype2cls[code]
+    assert type(layers.PMIP6Message(octets)) is inet6._mip6_mhtype2cls[code]
+
+
+def test_unknown_type_stays_with_scapy() -> None:
+    octets = with_header(22, bytes(18))
+    assert type(IPv6(over_ipv6(octets)).payload) is inet6.MIP6MH_Generic
+
+
+def test_revocation_type_tells_indication_from_acknowledgement_rfc5846_5() -> None:
+    for kind, name in ((1, "Indication"), (2, "Acknowledgement")):
+        packet = IPv6(over_ipv6(with_header(16, bytes((kind, 0, 0, 9, 0, 0)))))
+        assert type(packet.payload).__name__ == f"PMIP6BindingRevocation{name}"
+    assert type(IPv6(over_ipv6(with_header(16, bytes((3, 0, 0, 9, 0, 0))))).payload) is Raw
+
+
+def test_message_behind_an_extension_header_is_found_and_summed_rfc6275_6_1_1() -> None:
+    home = "2001:db8::77"
+    option = inet6.IPv6ExtHdrDestOpt(options=[inet6.HAO(hoa=home)])
+    packet = IPv6(bytes(IPv6(src=str(MAG), dst=str(LMA)) / option / PBU(sequence=3)))
+    assert packet[PBU].sequence == 3
+    assert decode(bytes(packet[PBU]), IPv6Address(home), LMA) == m.ProxyBindingUpdate(3, 0)
+
+
+def test_enumerated_values_flags_and_times_are_shown_with_their_names() -> None:
+    options = [
+        layers.LAYERS["PMIP6HandoffIndicator"](hint="NEW_INTERFACE_SHARING_PREFIXES"),
+        layers.LAYERS["PMIP6HomeNetworkPrefix"](off_link=True),
+        layers.LAYERS["PMIP6Timestamp"](value=1_767_225_600 << 16),
+        FLOW(sub_options=[SELECTOR(start_source_port=80)]),
+    ]
+    shown = PBA(status="TIMESTAMP_MISMATCH", options=options).show(dump=True)
+    for line in (
+        "mhtype    = BINDING_ACKNOWLEDGEMENT",
+        "status    = TIMESTAMP_MISMATCH",
+        "proxy_registration= 1 (P)",
+        "hint      = NEW_INTERFACE_SHARING_PREFIXES",
+        "off_link  = 1 (L)",
+        "2026-01-01 00:00:00.000000 UTC",
+        "flags     = 0x00800000 (I)",
+    ):
+        assert line in shown
+    assert "start_spi" not in shown
+
+
+def test_setting_a_field_of_a_selector_sets_its_flag_rfc6088_3_2() -> None:
+    selector = SELECTOR(start_source_port=80)
+    assert selector.flags == 1 << 23
+    selector.start_spi = 7
+    assert selector.flags == 1 << 27 | 1 << 23
+    del selector.start_source_port
+    assert selector.flags == 1 << 27
+    assert bytes(SELECTOR(bytes(selector))) == bytes(selector)
+    assert SELECTOR(flags=1 << 27).flags == 1 << 27
+
+
+def test_change_of_a_dissected_sub_option_reaches_the_wire() -> None:
+    before = m.ProxyBindingUpdate(
+        1, 2, (o.FlowIdentification(1, 1, 0, (IPv6TrafficSelector(start_source_port=80),)),)
+    )
+    packet = IPv6(over_ipv6(encode(before, MAG, LMA)))
+    packet[SELECTOR].start_spi = 7
+    packet[SELECTOR].start_source_port = 81
+    del packet.plen, packet[PBU].len, packet[PBU].cksum
+    changed = decode(bytes(packet)[40:], MAG, LMA)
+    flow = changed.option(o.FlowIdentification)
+    assert flow is not None
+    assert flow.selector == IPv6TrafficSelector(start_source_port=81, start_spi=7)
+
+
+def test_reserved_bits_and_lengths_that_are_wrong_can_be_sent() -> None:
+    option = layers.LAYERS["PMIP6HomeNetworkPrefix"](reserved=0x7F, prefix_length=200, length=3)
+    octets = built(PBU(options=[option], len=9, cksum=0x1234, res=5))
+    assert (octets[1], octets[3]) == (9, 5)
+    assert octets[4:6] == b"\x12\x34"
+    assert bytes(option)[:4] == bytes((22, 3, 0x7F, 200))
+
+
+def test_option_that_breaks_its_format_is_raw_and_the_next_is_read() -> None:
+    options = bytes((23, 3, 0, 1, 0)) + bytes((24, 2, 0, 4)) + bytes((8, 99))
+    packet = IPv6(over_ipv6(with_header(5, bytes(6) + options)))
+    broken, technology, rest = packet.options
+    assert (broken.load, technology.technology) == (options[:5], 4)
+    assert rest.load[:2] == bytes((8, 99))
+
+
+def test_padding_of_ones_own_is_sent() -> None:
+    octets = built(PBU(options=[inet6.PadN(optdata=bytes(2)), UNKNOWN(type=99, data=b"ab")]))
+    assert octets[12:20] == bytes((1, 2, 0, 0, 99, 2)) + b"ab"
+
+
+def test_octets_after_the_message_are_padding_rfc8200_4_7() -> None:
+    octets = built(PBU(sequence=7))
+    packet = IPv6(over_ipv6(octets + b"later"))
+    assert packet[PBU].sequence == 7
+    assert packet[conf.padding_layer].load == b"later"
+
+
+def test_answers_go_by_the_sequence_number() -> None:
+    names = {
+        "ProxyBindingUpdate": "ProxyBindingAcknowledgement",
+        "BindingRevocationIndication": "BindingRevocationAcknowledgement",
+        "UpdateNotification": "UpdateNotificationAcknowledgement",
+    }
+    error = layers.LAYERS["PMIP6BindingError"]()
+    for request, answer in names.items():
+        asked = layers.LAYERS[f"PMIP6{request}"](sequence=7)
+        layer = layers.LAYERS[f"PMIP6{answer}"]
+        assert layer(sequence=7).answers(asked)
+        assert not layer(sequence=8).answers(asked)
+        assert not asked.answers(layer(sequence=7))
+        assert error.answers(asked)
+    beat = layers.LAYERS["PMIP6Heartbeat"]
+    assert beat(sequence=7, response=True).answers(beat(sequence=7))
+    assert not beat(sequence=7).answers(beat(sequence=7))
+    assert not error.answers(error)
+
+
+def test_too_many_octets_are_refused_in_words() -> None:
+    with pytest.raises(ValueError, match="expected at most 255"):
+        bytes(UNKNOWN(data=bytes(256)))
+    with pytest.raises(ValueError, match="expected at most 2048"):
+        bytes(PBU(options=[UNKNOWN(data=bytes(255))] * 9))
+
+
+def test_fuzzed_messages_are_built() -> None:
+    for name in m.CLASSES:
+        packet = fuzz(layers.LAYERS[f"PMIP6{name}"](options=[FLOW(sub_options=[SELECTOR()])]))
+        packet.show(dump=True)
+        assert [type(layer) for layer in all_layers(packet)][1:] == [FLOW, SELECTOR]
+        assert len(built(packet)) % 8 == 0
+
+
+def test_nothing_else_under_nodes_imports_scapy() -> None:
+    code = (
+        "import pkgutil, sys, importlib, nodes.wire\n"
+        "for found in pkgutil.iter_modules(nodes.wire.__path__):\n"
+        "    if not found.name.startswith('scapy'):\n"
+        "        importlib.import_module('nodes.wire.' + found.name)\n"
+        "assert 'scapy' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY)
+    for path in (REPOSITORY / "nodes").rglob("*.py"):
+        if not path.name.startswith("scapy_"):
+            assert "import scapy" not in path.read_text(), path
+            assert "from scapy" not in path.read_text(), path
+
+
+def test_session_of_the_documentation() -> None:
+    """docs/decoders.md can't go stale."""
+    result = doctest.testfile(
+        str(REPOSITORY / "docs" / "decoders.md"),
+        module_relative=False,
+        optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS,
+    )
+    assert result.failed == 0
+    assert result.attempted >= 8
