@@ -275,6 +275,28 @@ def test_change_of_a_dissected_sub_option_reaches_the_wire() -> None:
     assert flow.selector == IPv6TrafficSelector(start_source_port=81, start_spi=7)
 
 
+def test_change_of_a_dissected_sub_option_needs_nothing_else_to_be_sent() -> None:
+    """Scapy remembers the octets of what it dissected, and looks for changes one level down."""
+    before = m.ProxyBindingUpdate(
+        1, 2, (o.FlowIdentification(1, 1, 0, (o.BindingReference((1, 2)),)),)
+    )
+    octets = encode(before, MAG, LMA)
+    packet = IPv6(over_ipv6(octets))
+    assert bytes(packet)[40:] == octets
+    packet[FLOW].sub_options[0].bids = [1, 3]
+    assert bytes(packet)[40:] == octets.replace(b"\0\1\0\2", b"\0\1\0\3")
+    packet = IPv6(over_ipv6(octets))
+    packet[FLOW].sub_options[0].bids[1] = 3
+    assert bytes(packet)[40:] == octets.replace(b"\0\1\0\2", b"\0\1\0\3")
+
+
+@pytest.mark.parametrize("code", [2, 4, 5, 36, 58, 99])
+def test_option_of_unknown_type_is_aligned_as_by_the_codec(code: int) -> None:
+    known, raw = o.HandoffIndicator(1), o.UnknownOption(code, b"abc")
+    message = m.ProxyBindingUpdate(1, 2, (o.MobileNodeIdentifier(b"ab"), raw, known, raw))
+    assert built(layers.to_scapy(message)) == encode(message, MAG, LMA)
+
+
 def test_reserved_bits_and_lengths_that_are_wrong_can_be_sent() -> None:
     option = layers.LAYERS["PMIP6HomeNetworkPrefix"](reserved=0x7F, prefix_length=200, length=3)
     octets = built(PBU(options=[option], len=9, cksum=0x1234, res=5))
@@ -289,6 +311,46 @@ def test_option_that_breaks_its_format_is_raw_and_the_next_is_read() -> None:
     broken, technology, rest = packet.options
     assert (broken.load, technology.technology) == (options[:5], 4)
     assert rest.load[:2] == bytes((8, 99))
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        "2303000100",  # binding identifier, 4 octets before the address
+        "230700010001010203",  # and an address of 3
+        "2c00",  # flow summary without a FID
+        "2c03000100",  # and with one and a half
+        "1303000000",  # vendor-specific without its sub-type
+        "130600007ed90100",  # access link report, cut short
+    ],
+)
+def test_option_whose_length_does_not_fit_is_raw(octets: str) -> None:
+    data = bytes.fromhex(octets)
+    packet = IPv6(over_ipv6(with_header(5, bytes(6) + data)))
+    assert [(type(item), item.load) for item in packet.options] == [(Raw, data)]
+    assert type(PBU(with_header(5, bytes(6) + data)).options[0]) is Raw
+    with pytest.raises(MalformedMessage):
+        decode(with_header(5, bytes(6) + data), MAG, LMA)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        "030100",  # no room for the format
+        "0306020000800000",  # a flag without its port
+        "030a0200008000000050ffff",  # octets that no flag speaks for
+        "02030001ff",  # one and a half BIDs
+        "05050000010203",  # an address of 3 octets
+    ],
+)
+def test_sub_option_whose_length_does_not_fit_is_raw(octets: str) -> None:
+    data = bytes.fromhex(octets)
+    flow = bytes((45, 6 + len(data), 0, 1, 0, 1, 0, 0)) + data
+    message = with_header(5, bytes(6) + flow)
+    packet = IPv6(over_ipv6(message))
+    assert [(type(item), item.load) for item in packet[FLOW].sub_options] == [(Raw, data)]
+    with pytest.raises(MalformedMessage):
+        decode(message, MAG, LMA)
 
 
 def test_padding_of_ones_own_is_sent() -> None:
