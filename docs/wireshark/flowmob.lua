@@ -324,6 +324,7 @@ local ipv6_routing = Field.new("ipv6.routing.type")
 local ipv6_home_address = Field.new("ipv6.opt.mipv6.home_address")
 
 local walk -- elements have elements in them
+local cut_short -- whether the capture ends before the message at hand: lengths are right then
 
 local function choose(group, code, tvb, start, stop)
   for _, format in ipairs(BY_CODE[group][code] or {}) do
@@ -337,11 +338,15 @@ local function choose(group, code, tvb, start, stop)
   end
 end
 
+local function bad_length(item, text)
+  if not cut_short then item:add_proto_expert_info(BAD_LENGTH, text) end
+end
+
 local function undecoded(tree, tvb, start, stop, text)
   if start < stop then
     tree:add(UNDECODED, tvb(start, stop - start))
   end
-  tree:add_proto_expert_info(BAD_LENGTH, text)
+  bad_length(tree, text)
 end
 
 local function timestamp(range)
@@ -349,10 +354,6 @@ local function timestamp(range)
   local seconds = range(0, 2):uint() * 2 ^ 32 + range(2, 4):uint()
   local nanoseconds = math.floor(range(6, 2):uint() * 1000000000 / 65536)
   return NSTime.new(math.floor(seconds), nanoseconds)
-end
-
-local function present(flags, bit)
-  return math.floor(flags / bit) % 2 == 1
 end
 
 -- Adds a field of known length; returns its text for the headline of its format.
@@ -438,7 +439,7 @@ local function add_format(tree, format, tvb, start, stop)
     if word.size == 0 then
       add_tail(tree, first, tvb, position, stop, headline)
       position = stop
-    elseif not first.present or present(flags, first.present) then
+    elseif not first.present or math.floor(flags / first.present) % 2 == 1 then
       if position + word.size > stop then
         local text = string.format("%s: expected %d octets, found %d", first.label, word.size,
                                    stop - position)
@@ -488,7 +489,7 @@ function walk(group, tvb, start, stop, tree)
       local length_item = item:add(LENGTHS[group], tvb(start + 1, 1))
       if not fits then
         local text = string.format("Expected at most %d octets, found %d", stop - body, length)
-        length_item:add_proto_expert_info(BAD_LENGTH, text)
+        bad_length(length_item, text)
       end
       if format then
         local _, headline = add_format(item, format, tvb, body, limit)
@@ -508,8 +509,8 @@ local function sum(range)
   return total
 end
 
--- RFC 6275 section 6.1.1. Over UDP there is none (RFC 5844 section 4.2.2.1), and with a routing
--- header or a home address option the pseudo-header isn't made of the addresses that are seen.
+-- RFC 6275 section 6.1.1. In UDP over IPv4 there is none (RFC 5844 section 4.2.2.1), and with a
+-- routing header or home address option the pseudo-header isn't made of the addresses that are seen.
 local function check_checksum(item, tvb, stop)
   local sources, destinations = {ipv6_source()}, {ipv6_destination()}
   if #sources == 0 or #destinations == 0 or ipv6_routing() or ipv6_home_address() then
@@ -518,7 +519,6 @@ local function check_checksum(item, tvb, stop)
   local total = sum(sources[#sources].range) + sum(destinations[#destinations].range)
                 + sum(tvb(0, stop)) + stop + MOBILITY_HEADER
   local valid = total % 65535 == 0
-  if not valid and tvb(4, 2):uint() == 0 then return end
   item:add(CHECKSUM_VALID, valid):set_generated()
   if not valid then item:add_proto_expert_info(BAD_CHECKSUM, "The checksum is wrong") end
 end
@@ -552,13 +552,11 @@ local function add_message(tvb, pinfo, tree)
   local declared = captured > 1 and (tvb(1, 1):uint() + 1) * 8 or 8
   local stop = math.min(declared, captured)
   local item = tree:add(flowmob, tvb(0, stop))
-  if stop < declared then
-    if tvb:reported_length_remaining(0) > captured then
-      item:add_proto_expert_info(CUT_SHORT)
-    else
-      local text = string.format("Expected %d octets, found %d", declared, captured)
-      item:add_proto_expert_info(BAD_LENGTH, text)
-    end
+  cut_short = stop < declared and tvb:reported_length_remaining(0) > captured
+  if cut_short then
+    item:add_proto_expert_info(CUT_SHORT)
+  elseif stop < declared then
+    bad_length(item, string.format("Expected %d octets, found %d", declared, captured))
   end
   if stop < 6 then
     item:add(UNDECODED, tvb(0, stop))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from experiments.cli import main
 from nodes.wire import messages as m
 from nodes.wire import options as o
-from nodes.wire.codec import decode_without_addresses, encode
+from nodes.wire.codec import decode_without_addresses, encode, encode_without_addresses
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.json_form import message_to_json
 from nodes.wire.layout import Kind
@@ -218,6 +218,84 @@ def test_wrong_checksum_is_shown_rfc6275_6_1_1(tmp_path: Path) -> None:
     assert wireshark.tshark(
         path, "-Y", "flowmob.bad_checksum", "-T", "fields", "-e", "frame.number"
     ) == ["2"]
+
+
+@wireshark.needed
+def test_message_in_udp_over_ipv4_has_no_checksum_rfc5844_4_2_2_1(tmp_path: Path) -> None:
+    data = encode_without_addresses(m.UpdateNotification(7, 8, FLOWS))
+    udp = struct.pack(">HHHH", 5436, 5436, 8 + len(data), 0) + data
+    ends = IPv4Address("192.0.2.1").packed + IPv4Address("192.0.2.2").packed
+    packet = struct.pack(">BBHIBBH", 0x45, 0, 20 + len(udp), 0, 64, 17, 0) + ends + udp
+    file = struct.pack("<IHHiIIIIIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 101, 1, 0, *[len(packet)] * 2)
+    path = tmp_path / "udp.pcap"
+    path.write_bytes(file + packet)
+    (tree,) = wireshark.dissect(path)
+    wireshark.compare(data, tree)
+    assert wireshark.tshark(path, "-Y", "flowmob.bad_checksum || flowmob.checksum_valid") == []
+
+
+@wireshark.needed
+def test_capture_that_is_cut_short_is_no_fault_of_the_message(tmp_path: Path) -> None:
+    data = encode(m.UpdateNotification(7, 8, FLOWS[:1]), MAG, LMA)
+    path = write_capture(tmp_path / "short.pcap", data)
+    whole = path.read_bytes()
+    kept = 40 + 30
+    path.write_bytes(whole[:32] + struct.pack("<I", kept) + whole[36 : 40 + kept])
+    (tree,) = wireshark.dissect(path)
+    wireshark.require_coverage(tree, 30)
+    assert "flowmob.cut_short" in wireshark.experts(tree)
+    assert "flowmob.bad_length" not in wireshark.experts(tree)
+
+
+def with_flow(*sub_option: int) -> bytes:
+    """A Flow Mobility Initiate about a flow, with these octets as sub-option."""
+    return encode(
+        m.UpdateNotification(1, 8, (o.UnknownOption(200, bytes((0, 1, 0, 1, 0, 0, *sub_option))),)),
+        MAG,
+        LMA,
+    ).replace(b"\xc8", b"\x2d", 1)
+
+
+@wireshark.needed
+@pytest.mark.parametrize(
+    ("sub_option", "complaint"),
+    [
+        ((5, 2, 0, 0), "Expected an address of 4 or 16 octets"),
+        ((5, 3, 0, 0, 1), "Expected an address of 4 or 16 octets"),
+        ((2, 0), "Expected one or more pairs of octets"),
+        ((2, 3, 0, 1, 2), "Expected one or more pairs of octets"),
+        ((4, 3, 0, 15, 1), "Expected 2 octets, found 3"),
+        ((3, 7, 2, 0, 0, 4, 0, 0, 6), "end_traffic_class without start_traffic_class"),
+        ((3, 6, 2, 0, 0, 0x80, 0, 0), "Start Source Port (I): expected 2 octets, found 0"),
+        ((4,), "Expected a length octet"),
+        ((4, 9, 0, 15), "Expected at most 2 octets, found 9"),
+    ],
+)
+def test_complaints_say_what_is_expected(
+    tmp_path: Path, sub_option: tuple[int, ...], complaint: str
+) -> None:
+    octets = with_flow(*sub_option)
+    with pytest.raises(MalformedMessage):
+        decode_without_addresses(octets)
+    path = write_capture(tmp_path / "bad.pcap", octets)
+    (shown,) = wireshark.tshark(path, "-T", "fields", "-e", "_ws.expert.message")
+    assert complaint in shown
+
+
+@wireshark.needed
+def test_first_12_bits_of_a_flow_label_are_ignored_rfc6088_3_2(tmp_path: Path) -> None:
+    octets = with_flow(3, 10, 2, 0, 2, 0, 0, 0, 0xFF, 0xF1, 0x23, 0x45)
+    path = write_capture(tmp_path / "label.pcap", octets)
+    field = "flowmob.ipv6_traffic_selector.start_flow_label"
+    assert wireshark.tshark(path, "-T", "fields", "-e", field) == [str(0x12345)]
+
+
+@wireshark.needed
+def test_text_is_utf_8(tmp_path: Path) -> None:
+    octets = encoded(m.Heartbeat(1, options=(o.MobileNodeIdentifier.of("mn\u00fc"),)))
+    path = write_capture(tmp_path / "text.pcap", octets)
+    field = "flowmob.mobile_node_identifier.identifier"
+    assert wireshark.tshark(path, "-T", "fields", "-e", field) == ["mn\u00fc"]
 
 
 def mutated(count: int) -> list[bytes]:
