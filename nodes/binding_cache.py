@@ -104,6 +104,10 @@ class BindingCache:
     def using(self, proxy_coa: IPv6Address) -> list[BindingCacheEntry]:
         return [entry for entry in self._entries.values() if entry.proxy_coa == proxy_coa]
 
+    def peers(self) -> set[IPv6Address]:
+        """The MAGs that have a registered binding."""
+        return {entry.proxy_coa for entry in self._entries.values() if entry.registered}
+
     def holding(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
         """The entries whose session has `prefix`, the preferred one first: the order of the
         default path (RFC 6089 section 5.3.6: lowest BID-PRI)."""

@@ -71,7 +71,16 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     seed: int | None = None
 
 
-class LmaConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PeerConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What LMA and MAG have for watching each other (RFC 5847 section 5). `state` is the file that
+    the Restart Counter is kept in."""
+
+    heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=30, le=3_600)] = 60
+    missing_heartbeats_allowed: Annotated[int, msgspec.Meta(ge=0)] = 3
+    state: Path | None = None
+
+
+class LmaConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     address: IPv6Address
     prefix_pool: IPv6Network
     mobile_nodes: dict[str, MobileNodePolicy]
@@ -108,7 +117,7 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     handoff_indicator: Octet = 1
 
 
-class MagConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MagConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     proxy_coa: IPv6Address
     lma: IPv6Address
     access_interfaces: dict[str, AccessProfile]

@@ -45,6 +45,7 @@ from nodes.neighbour_discovery import (
 )
 from nodes.operations import operate
 from nodes.packet_fields import packet_fields
+from nodes.restart_counter import count_start
 from nodes.wire.errors import MalformedMessage
 
 Ready = Callable[[], None] | None
@@ -56,7 +57,7 @@ VALID_LIFETIME_S = 2_592_000
 
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
-    core = LocalMobilityAnchor(config, random_source(config, name))
+    core = LocalMobilityAnchor(config, random_source(config, name), count_start(config.state))
     forwarding = LmaForwarding(config.address)
     following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
     watch = UplinkWatch() if following else None
@@ -96,7 +97,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
 
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
-    core = MobileAccessGateway(config, random_source(config, name))
+    core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
     forwarding = MagForwarding(config.proxy_coa, tuple(config.access_interfaces))
     discovery = DiscoverySocket((ROUTER_SOLICITATION,))
     routing = Routing()

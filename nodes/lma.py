@@ -8,11 +8,12 @@ from __future__ import annotations
 import random
 from ipaddress import IPv6Address
 
-from nodes.actions import Action, Instant, Log, Outbox, Reply, Send
+from nodes.actions import Action, Instant, Log, Outbox, Reply
 from nodes.binding_cache import BindingCache
 from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
 from nodes.uplink_following import UplinkFollowing
@@ -24,12 +25,13 @@ from nodes.wire.messages import (
     ProxyBindingUpdate,
     UpdateNotificationAcknowledgement,
 )
-from nodes.wire.options import RestartCounter
 from nodes.wire.traffic_selector import PacketFields
 
 
 class LocalMobilityAnchor:
-    def __init__(self, config: LmaConfig, rng: random.Random) -> None:
+    def __init__(
+        self, config: LmaConfig, rng: random.Random, incarnation: Incarnation = FIRST_START
+    ) -> None:
         self.config = config
         self.bindings = BindingCache()
         self._outbox = Outbox()
@@ -37,6 +39,10 @@ class LocalMobilityAnchor:
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox)
         self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
         self.following = UplinkFollowing(config, self.bindings, self.flows, self._outbox)
+        self.heartbeats = HeartbeatExchange(
+            config.address, config, incarnation, self.bindings.peers, self, self._outbox
+        )
+        self.heartbeats.announce(config.authorized_mags)
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -48,12 +54,14 @@ class LocalMobilityAnchor:
             self.flows.deadline(),
             self.registrations.deadline(),
             self.policies.deadline(),
+            self.heartbeats.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
 
     def handle_timer(self, now: Instant) -> None:
         self.flows.handle_timer(now)
         self.registrations.handle_timer(now)
+        self.heartbeats.handle_timer(now)
         self._settle(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
@@ -69,9 +77,11 @@ class LocalMobilityAnchor:
         elif isinstance(message, BindingError):
             known = source in self.config.authorized_mags
             if known and message.status == BindingErrorStatus.UNRECOGNIZED_MH_TYPE:
-                self.flows.unsupported(source)
-        elif isinstance(message, Heartbeat) and not message.response:
-            self._answer_heartbeat(message, source)
+                self._unrecognized(source)
+        elif isinstance(message, Heartbeat) and (
+            not message.response or source in self.config.authorized_mags
+        ):
+            self.heartbeats.receive(message, source, now)
         self._settle(now)
 
     def uplink_seen(self, packet: PacketFields, proxy_coa: IPv6Address, now: Instant) -> None:
@@ -90,6 +100,7 @@ class LocalMobilityAnchor:
         """After every input: what follows from it besides."""
         self.policies.evaluate(now)
         self.following.refresh()
+        self.heartbeats.refresh(now)
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         self.flows.add_flow(mn_id, entry, token, now)
@@ -109,7 +120,14 @@ class LocalMobilityAnchor:
                 return entry.bid
         return None
 
-    def _answer_heartbeat(self, message: Heartbeat, source: IPv6Address) -> None:
-        """RFC 5847 section 3.3: MUST answer, whether there is a binding or not."""
-        reply = Heartbeat(sequence=message.sequence, response=True, options=(RestartCounter(0),))
-        self._outbox.put(Send(reply, self.config.address, source))
+    def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
+        self.registrations.invalidate(peer, now)
+
+    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
+        self.registrations.revalidate(peer, now)
+
+    def _unrecognized(self, peer: IPv6Address) -> None:
+        """A Binding Error doesn't say what it is about (RFC 6275 section 6.1.9): it concerns each
+        kind of message that `peer` hasn't answered yet."""
+        if not self.heartbeats.refused(peer):
+            self.flows.unsupported(peer)

@@ -24,10 +24,12 @@ from nodes.actions import (
 )
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.config import ANY_PREFIX, MagConfig
+from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.link_layer import link_local_address, parse_link_layer_id
 from nodes.update_notification_receiver import UpdateNotificationReceiver
 from nodes.wire.messages import (
     BindingError,
+    BindingErrorStatus,
     HandoffHint,
     Heartbeat,
     Message,
@@ -45,7 +47,6 @@ from nodes.wire.options import (
     MobileNodeIdentifier,
     MobileNodeLinkLayerIdentifier,
     Option,
-    RestartCounter,
     Timestamp,
 )
 
@@ -59,10 +60,16 @@ _ECHOED = (
     AccessTechnologyType,
     MobileNodeLinkLayerIdentifier,
 )
+_PREFIXES_REFUSED = (
+    ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX,
+    ProxyBindingStatus.BCE_PBU_PREFIX_SET_DO_NOT_MATCH,
+)
 
 
 class MobileAccessGateway:
-    def __init__(self, config: MagConfig, rng: random.Random) -> None:
+    def __init__(
+        self, config: MagConfig, rng: random.Random, incarnation: Incarnation = FIRST_START
+    ) -> None:
         self.config = config
         self.bindings: dict[str, BindingUpdateListEntry] = {}
         self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
@@ -73,6 +80,10 @@ class MobileAccessGateway:
         self._notifications = UpdateNotificationReceiver(
             config.proxy_coa, self._act_on, self._outbox
         )
+        self._heartbeats = HeartbeatExchange(
+            config.proxy_coa, config, incarnation, self._sessions, self, self._outbox
+        )
+        self._heartbeats.announce([config.lma])
 
     def take_actions(self) -> list[Action]:
         return self._outbox.take()
@@ -88,6 +99,7 @@ class MobileAccessGateway:
             for entry in self.bindings.values()
             if _may_report(entry)
         ]
+        deadlines.append(self._heartbeats.deadline())
         return min((due for due in deadlines if due is not None), default=None)
 
     def link_up(self, interface: str, now: Instant) -> None:
@@ -153,13 +165,13 @@ class MobileAccessGateway:
             self._acknowledged(message, now)
         elif isinstance(message, UpdateNotification):
             self._notifications.receive(message, source)
-        elif isinstance(message, Heartbeat) and not message.response:
-            reply = Heartbeat(
-                sequence=message.sequence, response=True, options=(RestartCounter(0),)
-            )
-            self._outbox.put(Send(reply, self.config.proxy_coa, source))
+        elif isinstance(message, Heartbeat):
+            self._heartbeats.receive(message, source, now)
         elif isinstance(message, BindingError):
             self._outbox.put(Log("binding-error", {"status": int(message.status)}))
+            if message.status == BindingErrorStatus.UNRECOGNIZED_MH_TYPE:
+                self._heartbeats.refused(source)
+        self._heartbeats.refresh(now)
 
     def handle_timer(self, now: Instant) -> None:
         for entry in list(self.bindings.values()):
@@ -175,6 +187,29 @@ class MobileAccessGateway:
             if entry.advertise_at is not None and entry.advertise_at <= now.monotonic:
                 self._advertise(entry, now)
             self._report(entry, now)
+        self._heartbeats.handle_timer(now)
+        self._heartbeats.refresh(now)
+
+    def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
+        self._register_anew(now)
+
+    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
+        self._notifications.forget()
+        self._register_anew(now)
+
+    def _sessions(self) -> list[IPv6Address]:
+        """The LMA, if it has a binding of this MAG."""
+        states = [entry.state for entry in self.bindings.values()]
+        return [self.config.lma] if Registration.REGISTERED in states else []
+
+    def _register_anew(self, now: Instant) -> None:
+        """The LMA may have lost its bindings: ask for each with the prefixes that the mobile node
+        has, as for an attachment. They are hosted until the LMA says otherwise."""
+        for entry in self.bindings.values():
+            if entry.state in (Registration.REQUESTED, Registration.REGISTERED):
+                entry.state = Registration.REQUESTED
+                entry.refresh_at = None
+                self._request(entry, now, HandoffHint(entry.profile.handoff_indicator))
 
     def _report(self, entry: BindingUpdateListEntry, now: Instant) -> None:
         """One request at a time: a report waits for the answer to the one before."""
@@ -264,7 +299,7 @@ class MobileAccessGateway:
             self._log("pba-mismatch", entry)
             return
         if not message.accepted:
-            self._rejected(entry, message)
+            self._rejected(entry, message, now)
             return
         if leaving:
             self._forget(entry)
@@ -290,7 +325,7 @@ class MobileAccessGateway:
         self._advertise(entry, now)
 
     def _rejected(
-        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement
+        self, entry: BindingUpdateListEntry, message: ProxyBindingAcknowledgement, now: Instant
     ) -> None:
         """RFC 5213 section 6.9.1.2, steps 7 to 11: no service; try again only where it says so."""
         status = int(message.status)
@@ -301,8 +336,14 @@ class MobileAccessGateway:
             return  # The node is gone all the same: the timer removes the entry (6.9.1.4).
         entry.settled()
         entry.refresh_at = entry.advertise_at = None
+        listed = bool(entry.prefixes)
         self._host(entry, (), ())
         entry.state = Registration.REJECTED
+        if listed and status in _PREFIXES_REFUSED:
+            # Step 10: a restarted LMA may have given a prefix to another before it was asked for
+            # it, and may have none or some of these for the mobile node's other interface.
+            entry.state = Registration.REQUESTED
+            self._request(entry, now, HandoffHint(entry.profile.handoff_indicator))
 
     def _host(
         self,

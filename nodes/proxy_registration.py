@@ -239,11 +239,7 @@ class ProxyRegistration:
             self._outbox.put(Log("deregistration-ignored", {"mn": entry.mn_id}))
             return
         self._remember_order(entry, message)
-        entry.deletion = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
-        entry.flow_mobility_prefixes = ()
-        self._flows.binding_removed(entry, "the target deregistered")
-        self._synchronise(entry.mn_id)
-        self._outbox.put(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
+        self._end(entry, "the target deregistered", now)
         reply = acknowledge(
             message, ProxyBindingStatus.ACCEPTED, now, lifetime=0, prefixes=entry.prefixes
         )
@@ -252,6 +248,28 @@ class ProxyRegistration:
         self._held = [held for held in self._held if held.bid != entry.bid]
         for held in waiting:
             self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
+
+    def invalidate(self, peer: IPv6Address, now: Instant) -> None:
+        """`peer` failed: its bindings are invalid (RFC 5847 section 3). They stay as long as after
+        a deregistration, so that a PBU which shows the contrary revives them."""
+        for entry in self._bindings.using(peer):
+            if entry.registered:
+                self._end(entry, "the target's MAG failed", now)
+
+    def revalidate(self, peer: IPv6Address, now: Instant) -> None:
+        """`peer` restarted and knows of no binding: those of mobile nodes that are still there are
+        registered anew in a moment, and the others end (RFC 5847 section 3)."""
+        limit = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
+        for entry in self._bindings.using(peer):
+            entry.expires = min(entry.expires, limit)
+
+    def _end(self, entry: BindingCacheEntry, reason: str, now: Instant) -> None:
+        """From now on without service, and to be deleted after MinDelayBeforeBCEDelete."""
+        entry.deletion = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
+        entry.flow_mobility_prefixes = ()
+        self._flows.binding_removed(entry, reason)
+        self._synchronise(entry.mn_id)
+        self._outbox.put(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
 
     def _delete(self, entry: BindingCacheEntry, now: Instant) -> None:
         self._bindings.remove(entry)

@@ -32,6 +32,10 @@ class UpdateNotificationReceiver:
         self._outbox = outbox
         self._answered: dict[int, tuple[UpdateNotification, UpdateNotificationAcknowledgement]] = {}
 
+    def forget(self) -> None:
+        """The LMA started again: its sequence numbers are others', even if they look the same."""
+        self._answered.clear()
+
     def receive(self, message: UpdateNotification, source: IPv6Address) -> None:
         contents = replace(message, retransmit=False)
         known, answer = self._answered.pop(message.sequence, (None, None))

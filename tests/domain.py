@@ -40,10 +40,15 @@ from nodes.config import (
     MobileNodePolicy,
 )
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
+from nodes.heartbeat import FIRST_START, Incarnation
 from nodes.lma import LocalMobilityAnchor
 from nodes.mag import MobileAccessGateway
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import (
+    BindingError,
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
+    Heartbeat,
     Message,
     ProxyBindingAcknowledgement,
     ProxyBindingUpdate,
@@ -57,6 +62,7 @@ from nodes.wire.options import (
     MobileNodeIdentifier,
     MobileNodeLinkLayerIdentifier,
     Option,
+    RestartCounter,
     Timestamp,
 )
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
@@ -72,6 +78,10 @@ BOOT_UNIX_NS = 1_700_000_000_000_000_000
 
 A = TypeVar("A")
 KINDS: dict[type[Message], str] = {
+    BindingError: "BE",
+    BindingRevocationAcknowledgement: "BRA",
+    BindingRevocationIndication: "BRI",
+    Heartbeat: "HB",
     ProxyBindingUpdate: "PBU",
     ProxyBindingAcknowledgement: "PBA",
     UpdateNotification: "FMI",
@@ -248,6 +258,10 @@ class Network:
         # The prefix model shared goes without HI 6 here: the LMA's policy alone has to do.
         self.seconds = 0.0
         self.delay_s = delay_s
+        self._policy, self._config = policy, config
+        self._starts = {"lma": 1, "mag1": 1, "mag2": 1}
+        self._attached: set[str] = set()
+        self._down: set[str] = set()
         self.fate: Fate = lambda message: (delay_s,)
         domain = Domain()
         self.lma = domain.lma(policy, **config)
@@ -262,10 +276,34 @@ class Network:
         self._order = itertools.count()
         self._tokens = itertools.count(1)
 
+    def crash(self, name: str) -> None:
+        """The daemon of a node is killed: it neither receives nor sends, and forgets everything."""
+        self._down.add(name)
+
+    def start(self, name: str) -> None:
+        """It starts again."""
+        self._down.discard(name)
+        self._starts[name] += 1
+        incarnation = Incarnation(self._starts[name], restarted=True)
+        if name == "lma":
+            self.lma = Domain.lma(self._policy, incarnation=incarnation, **self._config)
+            self._carry_out(name, self.lma.taken())
+            return
+        self.mags[name] = Domain.mag(name, incarnation=incarnation)
+        self._carry_out(name, self.mags[name].taken())
+        if name in self._attached:
+            self.attach(name)
+
     def attach(self, mag: str) -> None:
+        self._attached.add(mag)
+        if mag in self._down:
+            return
         self._carry_out(mag, self.mags[mag].link_up(self.seconds))
 
     def detach(self, mag: str) -> None:
+        self._attached.discard(mag)
+        if mag in self._down:
+            return
         self._carry_out(mag, self.mags[mag].link_down(self.seconds))
 
     def bid(self, access: str) -> int:
@@ -355,14 +393,18 @@ class Network:
         return [log.event for name, log in self.logs if name == node]
 
     def _next_event(self) -> float | None:
-        timers = [self.lma.core.timer(), *(mag.core.timer() for mag in self.mags.values())]
+        timers = [node.core.timer() for node in self._nodes().values()]
         due = [time for time in timers if time is not None]
         due += [self._in_flight[0][0]] if self._in_flight else []
         return min(due, default=None)
 
-    def _run_timers(self) -> None:
+    def _nodes(self) -> dict[str, Anchor | Gateway]:
+        """Those that are running."""
         nodes: dict[str, Anchor | Gateway] = {"lma": self.lma, **self.mags}
-        for name, node in nodes.items():
+        return {name: node for name, node in nodes.items() if name not in self._down}
+
+    def _run_timers(self) -> None:
+        for name, node in self._nodes().items():
             due = node.core.timer()
             if due is not None and due <= self.seconds:
                 self._carry_out(name, node.timer(self.seconds))
@@ -391,8 +433,9 @@ class Network:
             def arrive() -> None:
                 received = decode(data, source, destination)
                 name = names[destination]
-                node = self.lma if name == "lma" else self.mags[name]
-                self._carry_out(name, node.receive(received, self.seconds, source))
+                node = self._nodes().get(name)
+                if node is not None:
+                    self._carry_out(name, node.receive(received, self.seconds, source))
 
             heapq.heappush(self._in_flight, (self.seconds + delay, next(self._order), arrive))
 
@@ -425,11 +468,22 @@ class Domain:
         return LmaConfig(**{**values, **changes})
 
     @classmethod
-    def lma(cls, policy: MobileNodePolicy | None = None, **changes: Any) -> Anchor:
-        return Anchor(LocalMobilityAnchor(cls.lma_config(policy, **changes), random.Random(1)))
+    def lma(
+        cls,
+        policy: MobileNodePolicy | None = None,
+        incarnation: Incarnation = FIRST_START,
+        **changes: Any,
+    ) -> Anchor:
+        config = cls.lma_config(policy, **changes)
+        return Anchor(LocalMobilityAnchor(config, random.Random(1), incarnation))
 
     @staticmethod
-    def mag(name: str = "mag1", handoff: int = 1, **changes: Any) -> Gateway:
+    def mag(
+        name: str = "mag1",
+        handoff: int = 1,
+        incarnation: Incarnation = FIRST_START,
+        **changes: Any,
+    ) -> Gateway:
         first = name == "mag1"
         interface = f"{name}-mn"
         profile = AccessProfile(
@@ -445,7 +499,7 @@ class Domain:
             "access_interfaces": {interface: profile},
         }
         config = MagConfig(**{**values, **changes})
-        return Gateway(MobileAccessGateway(config, random.Random(name)), interface)
+        return Gateway(MobileAccessGateway(config, random.Random(name), incarnation), interface)
 
     @staticmethod
     def pbu(
@@ -516,6 +570,10 @@ class Domain:
             acknowledge=acknowledge,
             retransmit=retransmit,
         )
+
+    @staticmethod
+    def restart_counter(counter: int) -> tuple[Option, ...]:
+        return (RestartCounter(counter),)
 
     @staticmethod
     def prefixes(message: Message, off_link: bool = False) -> list[IPv6Network]:
