@@ -92,6 +92,7 @@ class HeartbeatExchange:
         return min((peer.due for peer in self._peers.values()), default=None)
 
     def handle_timer(self, now: Instant) -> None:
+        self.refresh(now)
         for address, peer in list(self._peers.items()):
             if peer.due > now.monotonic:
                 continue

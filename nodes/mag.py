@@ -188,7 +188,6 @@ class MobileAccessGateway:
                 self._advertise(entry, now)
             self._report(entry, now)
         self._heartbeats.handle_timer(now)
-        self._heartbeats.refresh(now)
 
     def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
         self._register_anew(now)

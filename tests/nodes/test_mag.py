@@ -167,7 +167,7 @@ def test_a_solicitation_is_answered_after_it_rfc5213_6_9_2_step_1(domain: type[D
 
 
 def test_advertisements_are_repeated_rfc4861_6_2_4(domain: type[Domain]) -> None:
-    mag = domain.mag(max_rtr_adv_interval_s=100).registered()
+    mag = domain.mag(max_rtr_adv_interval_s=100, heartbeat_interval_s=3600).registered()
     assert domain.of(Advertise, mag.timer(100.01)) == []
     assert domain.of(Advertise, mag.timer(100.02)) == [Advertise("mag1-mn", (domain.P1,), 1800)]
     assert mag.core.timer() == pytest.approx(200.02)
@@ -248,7 +248,7 @@ def test_a_rejection_means_no_service_rfc5213_6_9_1_2_steps_7_to_11(
 
 
 def test_a_rejected_refresh_ends_the_service_rfc5213_6_9_1_2_step_11(domain: type[Domain]) -> None:
-    mag = domain.mag(lifetime_s=100).registered()
+    mag = domain.mag(lifetime_s=100, heartbeat_interval_s=3600).registered()
     mag.timer(81)
     actions = mag.receive(domain.acceptance(mag.request(), status=129), 81.1)
     assert domain.of(UnhostPrefix, actions) == [UnhostPrefix("mag1-mn", domain.P1)]
