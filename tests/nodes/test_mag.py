@@ -248,7 +248,7 @@ def test_a_rejection_means_no_service_rfc5213_6_9_1_2_steps_7_to_11(
 
 
 def test_a_rejected_refresh_ends_the_service_rfc5213_6_9_1_2_step_11(domain: type[Domain]) -> None:
-    mag = domain.mag(lifetime_s=100, heartbeat_interval_s=3600).registered()
+    mag = domain.mag(lifetime_s=100).registered()
     mag.timer(81)
     actions = mag.receive(domain.acceptance(mag.request(), status=129), 81.1)
     assert domain.of(UnhostPrefix, actions) == [UnhostPrefix("mag1-mn", domain.P1)]
@@ -271,7 +271,9 @@ def test_a_timestamp_that_is_too_low_is_tried_again_rfc5213_6_9_1_2_step_8(
 
 
 def test_extending_the_lifetime_rfc5213_6_9_1_3(domain: type[Domain]) -> None:
-    mag = domain.mag(lifetime_s=100).registered([domain.P1, domain.P2], [domain.P3])
+    mag = domain.mag(lifetime_s=100, heartbeat_interval_s=3600).registered(
+        [domain.P1, domain.P2], [domain.P3]
+    )
     assert requests(domain, mag.timer(80)) == []
     (request,) = requests(domain, mag.timer(80.02))
     assert (request.lifetime, domain.prefixes(request)) == (25, [domain.P1, domain.P2])
