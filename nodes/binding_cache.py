@@ -13,7 +13,8 @@ from ipaddress import IPv6Address, IPv6Network
 from nodes.wire.messages import HandoffHint, ProxyBindingStatus
 from nodes.wire.options import AccessLinkReport
 
-UNSPECIFIED = IPv6Network("::/0").network_address
+UNSPECIFIED = IPv6Address("::")
+UNKNOWN_LINK_LAYER_ID = bytes(2)  # RFC 5213 section 5.1: two octets, ALL_ZERO
 
 
 @dataclass(slots=True)
@@ -22,7 +23,9 @@ class BindingCacheEntry:
 
     `prefixes` are those of the session; `flow_mobility_prefixes` are those that the MAG routes
     besides, because flows to them were moved there (off-link, RFC 7864 section 4.1).
-    `accepted_timestamp` is the 64-bit value of the last accepted timestamp option.
+    `link_layer_id` is UNKNOWN_LINK_LAYER_ID if the last request had none; `link_local_address` is
+    the MAG's on the access link. `timestamp` is the 64-bit value of the last accepted request, 0 if
+    it had none (RFC 5213 section 5.1); `greatest_timestamp` that of all of them (section 5.5).
     `expires` and `deletion` are monotonic times in s; `deletion` is set while a deregistration
     waits for MinDelayBeforeBCEDelete.
     """
@@ -31,11 +34,13 @@ class BindingCacheEntry:
     bid_priority: int
     mn_id: str
     access_technology: int
-    link_layer_id: bytes | None
+    link_layer_id: bytes
     prefixes: tuple[IPv6Network, ...]
     proxy_coa: IPv6Address
     expires: float
-    accepted_timestamp: int = 0
+    link_local_address: IPv6Address = UNSPECIFIED
+    timestamp: int = 0
+    greatest_timestamp: int = 0
     sequence: int = 0
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
@@ -48,7 +53,8 @@ class BindingCacheEntry:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the look-up needs of a Proxy Binding Update; `prefixes` has the NON_ZERO ones only."""
+    """What the look-up needs of a Proxy Binding Update. `prefixes` has the NON_ZERO ones only;
+    `any_prefix` says whether there was an ALL_ZERO one as well."""
 
     mn_id: str
     access_technology: int
@@ -56,6 +62,7 @@ class Request:
     handoff: int
     prefixes: tuple[IPv6Network, ...]
     proxy_coa: IPv6Address
+    any_prefix: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +156,9 @@ class BindingCache:
         own = [entry for entry in overlapping if entry.mn_id == request.mn_id]
         if len(own) < len(overlapping):
             return RejectRequest(ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX)
+        count = len(request.prefixes) + request.any_prefix
         same_set = [
-            entry
-            for entry in own
-            if set(entry.prefixes) == wanted and len(entry.prefixes) == len(request.prefixes)
+            entry for entry in own if set(entry.prefixes) == wanted and len(entry.prefixes) == count
         ]
         if not same_set:
             return RejectRequest(ProxyBindingStatus.BCE_PBU_PREFIX_SET_DO_NOT_MATCH)
@@ -224,7 +230,7 @@ def _updates(entry: BindingCacheEntry, request: Request) -> bool:
         or request.handoff == HandoffHint.HANDOFF_BETWEEN_INTERFACES
         or (
             request.link_layer_id is None
-            and entry.link_layer_id is None
+            and not any(entry.link_layer_id)
             and same_technology
             and request.handoff == HandoffHint.HANDOFF_BETWEEN_MAGS
         )

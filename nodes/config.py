@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nodes.link_layer import parse_link_layer_id
+
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Priority = Annotated[int, msgspec.Meta(ge=1, le=127)]
@@ -20,10 +22,14 @@ PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
 PrefixDelivery = Literal["on-move", "at-attach"]
 
+# RFC 5213 leaves the length of a home network prefix open. Mobile nodes make their addresses
+# themselves, for which RFC 4862 and 64-bit interface identifiers need this one.
+HOME_NETWORK_PREFIX_LENGTH = 64
+
 # The prefix value ALL_ZERO asks the LMA to choose (RFC 5213 section 8.3).
 ANY_PREFIX = IPv6Network("::/0")
 
-# RFC 6543: the addresses that every MAG of the domain has on every access link.
+# RFC 6543: the addresses reserved for every MAG of a domain to have on every access link.
 FIXED_MAG_LINK_LOCAL_ADDRESS = IPv6Address("fe80::200:5eff:fe00:5213")
 FIXED_MAG_LINK_LAYER_ADDRESS = bytes.fromhex("00005e005213")
 
@@ -35,10 +41,13 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     provides. `decision_maker` takes the decisions about moves: the LMA, with an operator and
     `policies` (see `nodes.policies.make_policy`), or the MN, which the LMA then follows. `switch`
     says when packets take the new path of a flow that needs signalling: after the FMA, or as soon
-    as the FMI is sent.
+    as the FMI is sent. A new session gets `prefixes_per_session` prefixes of its own. `mags` are
+    the Proxy-CoAs that may register this node (RFC 5213 section 4); empty: every authorized MAG.
     """
 
     prefix_model: PrefixModel = "unique"
+    prefixes_per_session: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    mags: tuple[IPv6Address, ...] = ()
     prefix_delivery: PrefixDelivery = "on-move"
     switch: SwitchPolicy = "on-ack"
     prefixes: tuple[IPv6Network, ...] = ()
@@ -53,6 +62,11 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
                 'policies are those of an LMA that decides, and decision_maker is "mn"; '
                 "expected one of them per mobile node"
             )
+        for prefix in self.prefixes:
+            if prefix.prefixlen != HOME_NETWORK_PREFIX_LENGTH:
+                raise ValueError(
+                    f"prefixes has {prefix}; expected prefixes of {HOME_NETWORK_PREFIX_LENGTH} bits"
+                )
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +94,35 @@ class PeerConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=
     state: Path | None = None
 
 
-class LmaConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all LMAs and MAGs of a domain have the same values of (RFC 5213 section 9.3). The fixed
+    addresses have those of RFC 6543; ALL_ZERO means that there is none."""
+
+    timestamp_based_approach_in_use: bool = True
+    mobile_node_generated_timestamp_in_use: bool = False
+    fixed_mag_link_local_address_on_all_access_links: IPv6Address = FIXED_MAG_LINK_LOCAL_ADDRESS
+    fixed_mag_link_layer_address_on_all_access_links: str = FIXED_MAG_LINK_LAYER_ADDRESS.hex(":")
+
+    def __post_init__(self) -> None:
+        # RFC 5213 section 9.3: MUST NOT be 1 if TimestampBasedApproachInUse is 0.
+        if self.mobile_node_generated_timestamp_in_use and not self.timestamp_based_approach_in_use:
+            raise ValueError(
+                "mobile_node_generated_timestamp_in_use is true; expected false, because "
+                "timestamp_based_approach_in_use is false"
+            )
+        link_local = self.fixed_mag_link_local_address_on_all_access_links
+        if not (link_local.is_link_local or link_local.is_unspecified):
+            raise ValueError(
+                f"fixed_mag_link_local_address_on_all_access_links is {link_local}; expected a "
+                "link-local address, or :: for none"
+            )
+        parse_link_layer_id(self.fixed_mag_link_layer_address_on_all_access_links)
+
+
+class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`max_delay_before_new_bce_assign_ms` of 0: a request with handoff state unknown doesn't wait
+    (RFC 5213 section 5.4.1.2 wants this to be configurable)."""
+
     address: IPv6Address
     prefix_pool: IPv6Network
     mobile_nodes: dict[str, MobileNodePolicy]
@@ -96,6 +138,20 @@ class LmaConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         int, msgspec.Meta(ge=500, le=5_000)
     ] = 1_000
     max_update_notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prefix_pool.prefixlen > HOME_NETWORK_PREFIX_LENGTH:
+            raise ValueError(
+                f"prefix_pool is {self.prefix_pool}; expected at most {HOME_NETWORK_PREFIX_LENGTH} "
+                "bits, the length of the prefixes that come from it"
+            )
+        for mn_id, policy in self.mobile_nodes.items():
+            for mag in policy.mags:
+                if mag not in self.authorized_mags:
+                    raise ValueError(
+                        f"mobile_nodes.{mn_id}.mags has {mag}; expected some of authorized_mags"
+                    )
 
 
 class LinkReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,7 +173,7 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     handoff_indicator: Octet = 1
 
 
-class MagConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     proxy_coa: IPv6Address
     lma: IPv6Address
     access_interfaces: dict[str, AccessProfile]

@@ -36,7 +36,7 @@ class LocalMobilityAnchor:
         self.bindings = BindingCache()
         self._outbox = Outbox()
         self.flows = FlowMobility(config, self.bindings, self._outbox, rng)
-        self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox)
+        self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox, rng)
         self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
         self.following = UplinkFollowing(config, self.bindings, self.flows, self._outbox)
         self.heartbeats = HeartbeatExchange(

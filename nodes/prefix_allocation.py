@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import IPv6Network
+from itertools import islice
 
-from nodes.binding_cache import BindingCache, CreateSession
-from nodes.config import LmaConfig
-
-HOME_NETWORK_PREFIX_LENGTH = 64
+from nodes.binding_cache import BindingCache, CreateSession, Request
+from nodes.config import HOME_NETWORK_PREFIX_LENGTH, LmaConfig
 
 
 class PoolExhausted(Exception):
@@ -27,29 +26,39 @@ class PrefixAllocation:
         self._config = config
         self._bindings = bindings
 
-    def assign(
-        self, mn_id: str, requested: tuple[IPv6Network, ...], lookup: CreateSession
-    ) -> tuple[IPv6Network, ...]:
+    def assign(self, request: Request, lookup: CreateSession) -> tuple[IPv6Network, ...]:
         """The prefixes of a new session. Raises PoolExhausted or PrefixNotAllowed."""
         if lookup.share is not None:
             return lookup.share.prefixes
-        if requested:
-            for prefix in requested:
+        mn_id = request.mn_id
+        policy = self._config.mobile_nodes[mn_id]
+        existing = self._bindings.of(mn_id)
+        if request.prefixes:
+            for prefix in request.prefixes:
                 if not self._may_use(mn_id, prefix):
                     raise PrefixNotAllowed(prefix)
-            return requested
-        existing = self._bindings.of(mn_id)
-        model = self._config.mobile_nodes[mn_id].prefix_model
-        if existing and model == "shared":
+            requested = tuple(dict.fromkeys(request.prefixes))
+            if not request.any_prefix:
+                return requested
+            # Both kinds in one request: section 5.3.2, step 1, has at least one allocated.
+            count = max(1, policy.prefixes_per_session - len(requested))
+            return requested + self._fresh(mn_id, count, requested)
+        if existing and policy.prefix_model == "shared":
             return existing[0].prefixes
-        if existing and model == "hybrid":
-            return (*existing[0].prefixes, self._fresh(mn_id))
-        return (self._fresh(mn_id),)
+        fresh = self._fresh(mn_id, policy.prefixes_per_session)
+        return (
+            existing[0].prefixes + fresh if existing and policy.prefix_model == "hybrid" else fresh
+        )
 
     def _may_use(self, mn_id: str, prefix: IPv6Network) -> bool:
         if self._lent_to_another(mn_id, prefix):
             return False
-        if prefix in self._config.mobile_nodes[mn_id].prefixes:
+        policy = self._config.mobile_nodes[mn_id]
+        if policy.prefix_model == "unique" and self._bindings.holding(prefix):
+            # Of another interface of this node: section 5.2 wants unique ones, unless the request
+            # has HI 6 (RFC 7864 section 3.2.1).
+            return False
+        if prefix in policy.prefixes:
             return True
         reserved = any(prefix in policy.prefixes for policy in self._config.mobile_nodes.values())
         return (
@@ -58,11 +67,22 @@ class PrefixAllocation:
             and not reserved
         )
 
-    def _fresh(self, mn_id: str) -> IPv6Network:
-        for prefix in self._candidates(mn_id):
-            if not self._bindings.holding(prefix) and not self._lent_to_another(mn_id, prefix):
-                return prefix
-        raise PoolExhausted(self._config.prefix_pool)
+    def _fresh(
+        self, mn_id: str, count: int, besides: tuple[IPv6Network, ...] = ()
+    ) -> tuple[IPv6Network, ...]:
+        """Up to `count` prefixes, none of them of `besides`. Fewer if there are no more; only if
+        there is none "any home network prefix" is lacking (section 5.3.2, step 2)."""
+        free = (
+            prefix
+            for prefix in self._candidates(mn_id)
+            if prefix not in besides
+            and not self._bindings.holding(prefix)
+            and not self._lent_to_another(mn_id, prefix)
+        )
+        prefixes = tuple(islice(free, count))
+        if not prefixes:
+            raise PoolExhausted(self._config.prefix_pool)
+        return prefixes
 
     def _lent_to_another(self, mn_id: str, prefix: IPv6Network) -> bool:
         """Whether a MAG routes `prefix` to another mobile node for its flows: that outlives the

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant
-from nodes.config import ANY_PREFIX, FIXED_MAG_LINK_LOCAL_ADDRESS
+from nodes.config import ANY_PREFIX
 from nodes.wire.messages import (
     ProxyBindingAcknowledgement,
     ProxyBindingStatus,
@@ -23,10 +23,6 @@ from nodes.wire.options import (
 )
 
 _FIRST_REJECTION = 128
-_OWN_TIME = (
-    ProxyBindingStatus.TIMESTAMP_MISMATCH,
-    ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED,
-)
 
 
 def acknowledge(
@@ -38,10 +34,13 @@ def acknowledge(
     sequence: int | None = None,
     prefixes: tuple[IPv6Network, ...] = (),
     off_link_prefixes: tuple[IPv6Network, ...] = (),
+    link_local_address: IPv6Address | None = None,
+    own_time: bool = False,
 ) -> ProxyBindingAcknowledgement:
     """The answer to `request`. `lifetime` is in units of 4 s; a rejection echoes the request's
     prefixes, an acceptance has `prefixes` and, with the L bit, `off_link_prefixes`. `sequence`
-    replaces the request's where the sender has to learn another."""
+    replaces the request's where the sender has to learn another, and so does the MAG's
+    `link_local_address`; `own_time` puts this node's time in place of the request's timestamp."""
     options: list[Option] = [request.option(MobileNodeIdentifier) or MobileNodeIdentifier.of("")]
     if status >= _FIRST_REJECTION:
         echoed = request.all_options(HomeNetworkPrefix)
@@ -53,15 +52,13 @@ def acknowledge(
     options.append(request.option(AccessTechnologyType) or AccessTechnologyType(0))
     timestamp = request.option(Timestamp)
     if timestamp is not None:
-        # RFC 5213 section 5.5, steps 7 to 9.
-        options.append(Timestamp.of_unix_ns(now.unix_ns) if status in _OWN_TIME else timestamp)
+        options.append(Timestamp.of_unix_ns(now.unix_ns) if own_time else timestamp)
     link_layer = request.option(MobileNodeLinkLayerIdentifier)
     if link_layer is not None:
         options.append(link_layer)
     link_local = request.option(LinkLocalAddress)
     if link_local is not None:
-        generate = status < _FIRST_REJECTION and link_local.address.is_unspecified
-        options.append(LinkLocalAddress(FIXED_MAG_LINK_LOCAL_ADDRESS) if generate else link_local)
+        options.append(LinkLocalAddress(link_local_address or link_local.address))
     return ProxyBindingAcknowledgement(
         status=status,
         proxy_registration=True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant, Log, Outbox, Send
 from nodes.binding_cache import (
+    UNKNOWN_LINK_LAYER_ID,
     BindingCache,
     BindingCacheEntry,
     CreateSession,
@@ -22,7 +24,20 @@ from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAl
 from nodes.proxy_binding_acknowledgement import acknowledge
 from nodes.registration_checks import check, look_up_keys
 from nodes.wire.messages import LIFETIME_UNIT_S, ProxyBindingStatus, ProxyBindingUpdate
-from nodes.wire.options import AccessLinkReport, AlternateCareOfAddress, Timestamp
+from nodes.wire.options import (
+    AccessLinkReport,
+    AlternateCareOfAddress,
+    LinkLocalAddress,
+    MobileNodeIdentifier,
+    Timestamp,
+)
+
+_LINK_LOCAL = IPv6Network("fe80::/64")
+_UNIVERSAL_BIT = 1 << 57
+_TIMESTAMP_REFUSED = (
+    ProxyBindingStatus.TIMESTAMP_MISMATCH,
+    ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +54,14 @@ class HeldRequest:
 
 class ProxyRegistration:
     def __init__(
-        self, config: LmaConfig, bindings: BindingCache, flows: FlowMobility, outbox: Outbox
+        self,
+        config: LmaConfig,
+        bindings: BindingCache,
+        flows: FlowMobility,
+        outbox: Outbox,
+        rng: random.Random,
     ) -> None:
+        self._rng = rng
         self._config = config
         self._bindings = bindings
         self._flows = flows
@@ -69,8 +90,8 @@ class ProxyRegistration:
         alternate = message.option(AlternateCareOfAddress)
         proxy_coa = source if alternate is None else alternate.address
         request = look_up_keys(message, proxy_coa)
-        session = self._session_of(request)
-        rejection = check(self._config, message, source, session, now)
+        session = self._session_of(message, request, proxy_coa)
+        rejection = check(self._config, message, frozenset((source, proxy_coa)), session, now)
         if rejection is not None:
             return self._reject(message, source, rejection, now, session)
         assert request is not None
@@ -87,7 +108,8 @@ class ProxyRegistration:
     ) -> None:
         """Steps 13 and 14 of RFC 5213 section 5.3.1, for a request that has passed the others."""
         earlier = self._release(request)
-        lookup = self._bindings.look_up(request, wait_on_unknown=wait_on_unknown)
+        wait = wait_on_unknown and self._config.max_delay_before_new_bce_assign_ms > 0
+        lookup = self._bindings.look_up(request, wait_on_unknown=wait)
         if isinstance(lookup, RejectRequest):
             return self._reject(message, source, lookup.status, now)
         if isinstance(lookup, WaitForDeregistration) and message.lifetime > 0:
@@ -120,10 +142,17 @@ class ProxyRegistration:
                 return held
         return None
 
-    def _session_of(self, request: Request | None) -> BindingCacheEntry | None:
-        """The existing session that a request is about."""
-        lookup = None if request is None else self._bindings.look_up(request)
-        return lookup.entry if isinstance(lookup, UpdateEntry) else None
+    def _session_of(
+        self, message: ProxyBindingUpdate, request: Request | None, proxy_coa: IPv6Address
+    ) -> BindingCacheEntry | None:
+        """The existing session that a request is about. One without handoff indicator or access
+        technology can't be looked up, but its age is checked before these (section 5.3.1)."""
+        if request is not None:
+            lookup = self._bindings.look_up(request)
+            return lookup.entry if isinstance(lookup, UpdateEntry) else None
+        identifier = message.option(MobileNodeIdentifier)
+        own = [] if identifier is None else self._bindings.of(identifier.nai)
+        return next((entry for entry in own if entry.proxy_coa == proxy_coa), None)
 
     def _create(
         self,
@@ -135,7 +164,7 @@ class ProxyRegistration:
     ) -> None:
         """RFC 5213 section 5.3.2."""
         try:
-            prefixes = self._prefixes.assign(request.mn_id, request.prefixes, lookup)
+            prefixes = self._prefixes.assign(request, lookup)
         except PoolExhausted:
             return self._reject(message, source, ProxyBindingStatus.INSUFFICIENT_RESOURCES, now)
         except PrefixNotAllowed:
@@ -147,10 +176,11 @@ class ProxyRegistration:
             bid_priority=self._priority(request.access_technology),
             mn_id=request.mn_id,
             access_technology=request.access_technology,
-            link_layer_id=request.link_layer_id,
+            link_layer_id=request.link_layer_id or UNKNOWN_LINK_LAYER_ID,
             prefixes=prefixes,
             proxy_coa=request.proxy_coa,
             expires=0.0,
+            link_local_address=self._mag_link_local_address(),
         )
         self._bindings.add(entry)
         self._accept(entry, message, request, source, now, "registered")
@@ -177,7 +207,7 @@ class ProxyRegistration:
             entry.access_link_report = AccessLinkReport()  # that was of the other link
         entry.proxy_coa = request.proxy_coa
         entry.access_technology = request.access_technology
-        entry.link_layer_id = request.link_layer_id
+        entry.link_layer_id = request.link_layer_id or UNKNOWN_LINK_LAYER_ID
         entry.bid_priority = self._priority(request.access_technology)
         entry.deletion = None
         return self._accept(entry, message, request, source, now, event)
@@ -193,7 +223,7 @@ class ProxyRegistration:
     ) -> None:
         lifetime = min(message.lifetime, self._config.max_lifetime_s // LIFETIME_UNIT_S)
         entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
-        self._remember_order(entry, message)
+        self._remember(entry, message)
         report = message.option(AccessLinkReport)
         if report is not None:
             entry.access_link_report = report
@@ -223,6 +253,7 @@ class ProxyRegistration:
             lifetime=lifetime,
             prefixes=entry.prefixes,
             off_link_prefixes=tuple(off_link),
+            link_local_address=entry.link_local_address,
         )
         self._outbox.put(Send(reply, self._config.address, source))
 
@@ -238,10 +269,14 @@ class ProxyRegistration:
         if entry.proxy_coa != request.proxy_coa:
             self._outbox.put(Log("deregistration-ignored", {"mn": entry.mn_id}))
             return
-        self._remember_order(entry, message)
+        self._remember(entry, message)
         self._end(entry, "the target deregistered", now)
         reply = acknowledge(
-            message, ProxyBindingStatus.ACCEPTED, now, lifetime=0, prefixes=entry.prefixes
+            message,
+            ProxyBindingStatus.ACCEPTED,
+            now,
+            prefixes=entry.prefixes,
+            link_local_address=entry.link_local_address,
         )
         self._outbox.put(Send(reply, self._config.address, source))
         waiting = [held for held in self._held if held.bid == entry.bid]
@@ -297,15 +332,31 @@ class ProxyRegistration:
         # RFC 6275 section 9.5.1: with status 135, the last accepted sequence number.
         stale = status == ProxyBindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
         sequence = session.sequence if stale and session is not None else None
-        reply = acknowledge(message, status, now, sequence=sequence)
+        # RFC 5213 section 5.5, steps 8 and 9. With a timestamp that the mobile node made, the LMA's
+        # time says nothing, and step 7 has the same value returned.
+        own_time = status in _TIMESTAMP_REFUSED
+        own_time = own_time and not self._config.mobile_node_generated_timestamp_in_use
+        reply = acknowledge(message, status, now, sequence=sequence, own_time=own_time)
         self._outbox.put(Send(reply, self._config.address, source))
 
     @staticmethod
-    def _remember_order(entry: BindingCacheEntry, message: ProxyBindingUpdate) -> None:
+    def _remember(entry: BindingCacheEntry, message: ProxyBindingUpdate) -> None:
+        """What an accepted request says about its session, whatever it asks for."""
         entry.sequence = message.sequence
         timestamp = message.option(Timestamp)
-        if timestamp is not None:
-            entry.accepted_timestamp = max(entry.accepted_timestamp, timestamp.value)
+        entry.timestamp = 0 if timestamp is None else timestamp.value
+        entry.greatest_timestamp = max(entry.greatest_timestamp, entry.timestamp)
+        link_local = message.option(LinkLocalAddress)
+        if link_local is not None and not link_local.address.is_unspecified:
+            entry.link_local_address = link_local.address
+
+    def _mag_link_local_address(self) -> IPv6Address:
+        """The MAG's address on the access link of a new session (RFC 5213 section 5.1): the fixed
+        one of the domain, else one made for this session, which stays when the MAG changes."""
+        fixed = self._config.fixed_mag_link_local_address_on_all_access_links
+        if not fixed.is_unspecified:
+            return fixed
+        return _LINK_LOCAL[self._rng.getrandbits(64) & ~_UNIVERSAL_BIT or 1]
 
     def _priority(self, access_technology: int) -> int:
         """BID-PRI of an access; technologies that the configuration doesn't know come last."""

@@ -7,7 +7,11 @@ from ipaddress import IPv6Address, IPv6Network
 from nodes.actions import Instant
 from nodes.binding_cache import BindingCacheEntry, Request
 from nodes.config import LmaConfig
-from nodes.wire.messages import ProxyBindingStatus, ProxyBindingUpdate
+from nodes.wire.messages import (
+    MobileNodeIdentifierSubtype,
+    ProxyBindingStatus,
+    ProxyBindingUpdate,
+)
 from nodes.wire.options import (
     AccessTechnologyType,
     HandoffIndicator,
@@ -29,9 +33,8 @@ def look_up_keys(message: ProxyBindingUpdate, proxy_coa: IPv6Address) -> Request
         return None
     link_layer = message.option(MobileNodeLinkLayerIdentifier)
     # An identifier of zeros says no more than none (RFC 5213 section 5.4.1.2, figure 8).
-    prefixes: list[IPv6Network] = [
-        option.prefix for option in message.all_options(HomeNetworkPrefix) if not option.all_zero
-    ]
+    asked = message.all_options(HomeNetworkPrefix)
+    prefixes: list[IPv6Network] = [option.prefix for option in asked if not option.all_zero]
     return Request(
         mn_id=identifier.nai,
         access_technology=int(technology.technology),
@@ -39,23 +42,28 @@ def look_up_keys(message: ProxyBindingUpdate, proxy_coa: IPv6Address) -> Request
         handoff=int(handoff.hint),
         prefixes=tuple(prefixes),
         proxy_coa=proxy_coa,
+        any_prefix=len(prefixes) < len(asked),
     )
 
 
 def check(
     config: LmaConfig,
     message: ProxyBindingUpdate,
-    source: IPv6Address,
+    senders: frozenset[IPv6Address],
     session: BindingCacheEntry | None,
     now: Instant,
 ) -> ProxyBindingStatus | None:
-    """Steps 4 to 12 of RFC 5213 section 5.3.1: the status to reject with, or None."""
+    """Steps 4 to 12 of RFC 5213 section 5.3.1: the status to reject with, or None. `senders` are
+    the source address and the Proxy-CoA, which is where packets will be sent: the binding concerns
+    both, and section 4 has it restricted to authorized MAGs."""
     identifier = message.option(MobileNodeIdentifier)
     if identifier is None:
         return ProxyBindingStatus.MISSING_MN_IDENTIFIER_OPTION
-    if source not in config.authorized_mags:
+    known = identifier.subtype == MobileNodeIdentifierSubtype.NAI
+    policy = config.mobile_nodes.get(identifier.nai) if known else None
+    authorized = (policy and policy.mags) or config.authorized_mags
+    if not senders <= set(authorized):
         return ProxyBindingStatus.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
-    policy = config.mobile_nodes.get(identifier.nai)
     if policy is None:
         return ProxyBindingStatus.NOT_LMA_FOR_THIS_MOBILE_NODE
     if not policy.enabled:
@@ -81,15 +89,17 @@ def _check_order(
     """RFC 5213 section 5.5. Timestamps are compared within a mobility session: two MAGs at
     different distances may register two interfaces of one MN at the same time."""
     timestamp = message.option(Timestamp)
-    if timestamp is None:
+    if timestamp is None or not config.timestamp_based_approach_in_use:
         if entry is not None and not newer(message.sequence, entry.sequence):
             return ProxyBindingStatus.SEQUENCE_NUMBER_OUT_OF_WINDOW
         return None
-    if entry is not None and timestamp.value < entry.accepted_timestamp:
+    if entry is not None and timestamp.value < entry.greatest_timestamp:
         return ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
     # "Greater than all previously accepted": an equal one isn't valid, nor is it lower.
-    if entry is not None and timestamp.value == entry.accepted_timestamp:
+    if entry is not None and timestamp.value == entry.greatest_timestamp:
         return ProxyBindingStatus.TIMESTAMP_MISMATCH
+    if config.mobile_node_generated_timestamp_in_use:
+        return None
     window_ns = config.timestamp_validity_window_ms * 1_000_000
     if abs(timestamp.unix_ns - now.unix_ns) > window_ns:
         return ProxyBindingStatus.TIMESTAMP_MISMATCH

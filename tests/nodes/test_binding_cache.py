@@ -33,7 +33,7 @@ def entry(
     priority: int = 10,
 ) -> BindingCacheEntry:
     return BindingCacheEntry(
-        bid, priority, mn, technology, link_layer, prefixes, proxy_coa, expires=100.0
+        bid, priority, mn, technology, link_layer or bytes(2), prefixes, proxy_coa, expires=100.0
     )
 
 

@@ -13,7 +13,7 @@ P1, P2 = IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100:1::/64")
 def entry(
     bid: int, priority: int, proxy_coa: IPv6Address, *prefixes: IPv6Network
 ) -> BindingCacheEntry:
-    return BindingCacheEntry(bid, priority, "mn", 4, None, prefixes, proxy_coa, expires=9.0)
+    return BindingCacheEntry(bid, priority, "mn", 4, bytes(2), prefixes, proxy_coa, expires=9.0)
 
 
 def refreshed(path: DefaultPath, bindings: BindingCache) -> list[Action]:

