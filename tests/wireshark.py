@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from nodes.wire.attachment import FIRST_OCTET, decode_attachment
 from nodes.wire.codec import decode_without_addresses
 from nodes.wire.json_form import message_to_json
 from nodes.wire.layout import Field, Kind
@@ -72,13 +73,14 @@ def _octets(item: Any) -> int:
 
 def compare(data: bytes, tree: Any) -> None:
     """Nothing is left undecoded, and the values are those of the codec."""
+    attachment = data[0] == FIRST_OCTET
+    group = _GROUPS["attachments" if attachment else "messages"]
     require_coverage(tree, (data[1] + 1) * 8)
     assert "flowmob.undecoded" not in experts(tree)
-    (item,) = [child for child in tree if _key(child) in _GROUPS["messages"]]
-    shown = _value_of(item, _GROUPS["messages"][_key(item)])
-    assert {"message": shown.pop("name"), **shown} == _plain(
-        message_to_json(decode_without_addresses(data))
-    )
+    (item,) = [child for child in tree if _key(child) in group]
+    shown = _value_of(item, group[_key(item)])
+    decoded = decode_attachment(data) if attachment else decode_without_addresses(data)
+    assert {"message": shown.pop("name"), **shown} == _plain(message_to_json(decoded))
 
 
 def _key(item: Any) -> str:

@@ -4,8 +4,10 @@
 -- flowmob.FORMAT.FIELD, where FIELD is the key that `flowmob decode` prints.
 -- Wireshark 4.0 and newer; Lua 5.1 to 5.4, so no bit library.
 
+local ATTACHMENT_ETHERTYPE, ATTACHMENT_FORMAT = 34997, 161
 local VALUES = {
   AccessTechnology = {[0] = "RESERVED", [1] = "VIRTUAL", [2] = "PPP", [3] = "IEEE_802_3", [4] = "IEEE_802_11", [5] = "IEEE_802_16E", [6] = "GERAN", [7] = "UTRAN", [8] = "EUTRAN", [9] = "EHRPD", [10] = "HRPD", [11] = "ONE_X_RTT", [12] = "UMB", [13] = "NB_IOT"},
+  AttachmentType = {[1] = "ATTACHMENT_REQUEST", [2] = "ATTACHMENT_ANSWER"},
   BindingErrorStatus = {[1] = "UNKNOWN_BINDING", [2] = "UNRECOGNIZED_MH_TYPE"},
   FlowBindingAction = {[11] = "ADD", [12] = "DELETE", [13] = "MODIFY", [14] = "REFRESH", [15] = "MOVE", [16] = "REVOKE"},
   FlowStatus = {[0] = "SUCCESSFUL", [128] = "ADMINISTRATIVELY_PROHIBITED", [129] = "REASON_UNSPECIFIED", [130] = "MALFORMED", [131] = "BID_NOT_FOUND", [132] = "FID_NOT_FOUND", [133] = "TRAFFIC_SELECTOR_FORMAT_NOT_SUPPORTED"},
@@ -69,6 +71,19 @@ local FORMATS = {
       {size = 2, {kind = "UINT", name = "sequence", label = "Sequence"}},
       {size = 1, {kind = "UINT", name = "status", label = "Status", values = "UpdateNotificationStatus"}},
       {size = 3, {kind = "RESERVED", name = "reserved", label = "Reserved"}},
+      {size = 0, {kind = "OPTIONS", name = "options", label = "Options"}},
+    }},
+  },
+  attachments = {
+    {code = 1, name = "AttachmentRequest", key = "attachment_request", label = "Attachment Request", section = "docs/layer-2-signalling.md", words = {
+      {size = 2, {kind = "UINT", name = "sequence", label = "Sequence"}},
+      {size = 2, {kind = "FLAG", name = "detach", label = "Detach (D)", mask = 32768, shift = 15}, {kind = "RESERVED", name = "reserved", label = "Reserved", mask = 32767, shift = 0}},
+      {size = 0, {kind = "OPTIONS", name = "options", label = "Options"}},
+    }},
+    {code = 2, name = "AttachmentAnswer", key = "attachment_answer", label = "Attachment Answer", section = "docs/layer-2-signalling.md", words = {
+      {size = 2, {kind = "UINT", name = "sequence", label = "Sequence"}},
+      {size = 1, {kind = "FLAG", name = "detach", label = "Detach (D)", mask = 128, shift = 7}, {kind = "RESERVED", name = "reserved", label = "Reserved", mask = 127, shift = 0}},
+      {size = 1, {kind = "UINT", name = "status", label = "Status", values = "ProxyBindingStatus"}},
       {size = 0, {kind = "OPTIONS", name = "options", label = "Options"}},
     }},
   },
@@ -235,6 +250,12 @@ local HEADER = {
   reserved = field("uint8", "reserved", "Reserved", base.HEX),
   checksum = field("uint16", "checksum", "Checksum", base.HEX),
 }
+local ATTACHMENT_HEADER = {
+  format = field("uint8", "attachment.format", "Format", base.HEX),
+  type = field("uint8", "attachment.type", "Type", base.DEC, VALUES.AttachmentType),
+  reserved = field("uint16", "attachment.reserved", "Reserved", base.HEX),
+}
+local FRAME_PADDING = field("bytes", "frame_padding", "Padding of the frame")
 local CHECKSUM_VALID = field("bool", "checksum_valid", "Checksum valid")
 local FLOW_MOBILITY_MESSAGE = field("string", "message", "Message")
 local UNDECODED = field("bytes", "undecoded", "Octets that don't fit the format")
@@ -302,7 +323,7 @@ for group, formats in pairs(FORMATS) do
     names[format.code] = format.constants and names[format.code]
                          or format.label:gsub("^Unknown ", "")
   end
-  if group ~= "messages" then
+  if group:find("options") then
     local noun = group:sub(1, -2)
     TYPES[group] = field("uint8", noun .. ".type", "Type", base.DEC, names)
     LENGTHS[group] = field("uint8", noun .. ".length", "Length", base.DEC)
@@ -319,9 +340,15 @@ end
 flowmob.fields = fields
 flowmob.experts = experts
 
-local ipv6_source, ipv6_destination = Field.new("ipv6.src"), Field.new("ipv6.dst")
-local ipv6_routing = Field.new("ipv6.routing.type")
-local ipv6_home_address = Field.new("ipv6.opt.mipv6.home_address")
+-- A name that some version doesn't have is no reason not to load.
+local function extractor(name)
+  local known, found = pcall(Field.new, name)
+  return known and found or function() end
+end
+
+local ipv6_source, ipv6_destination = extractor("ipv6.src"), extractor("ipv6.dst")
+local ipv6_routing = extractor("ipv6.routing.type")
+local ipv6_home_address = extractor("ipv6.opt.mipv6.home_address")
 
 local walk -- elements have elements in them
 local cut_short -- whether the capture ends before the message at hand: lengths are right then
@@ -547,7 +574,29 @@ local function message_name(format, values, pinfo)
   return format.label
 end
 
-local function add_message(tvb, pinfo, tree)
+local function add_header(item, tvb, stop)
+  item:add(HEADER.payload_proto, tvb(0, 1))
+  item:add(HEADER.header_len, tvb(1, 1))
+  item:add(HEADER.mh_type, tvb(2, 1))
+  item:add(HEADER.reserved, tvb(3, 1))
+  local checksum = item:add(HEADER.checksum, tvb(4, 2))
+  if stop == (tvb(1, 1):uint() + 1) * 8 then check_checksum(checksum, tvb, stop) end
+end
+
+-- docs/layer-2-signalling.md
+local function add_attachment_header(item, tvb)
+  local format = item:add(ATTACHMENT_HEADER.format, tvb(0, 1))
+  if tvb(0, 1):uint() ~= ATTACHMENT_FORMAT then
+    format:add_proto_expert_info(BAD_VALUE, string.format("Expected 0x%02x", ATTACHMENT_FORMAT))
+  end
+  item:add(HEADER.header_len, tvb(1, 1))
+  item:add(ATTACHMENT_HEADER.type, tvb(2, 1))
+  item:add(HEADER.reserved, tvb(3, 1))
+  item:add(ATTACHMENT_HEADER.reserved, tvb(4, 2))
+end
+
+-- Adds the message at the start of tvb; returns where it ends.
+local function add_message(group, tvb, pinfo, tree)
   local captured = tvb:len()
   local declared = captured > 1 and (tvb(1, 1):uint() + 1) * 8 or 8
   local stop = math.min(declared, captured)
@@ -560,20 +609,16 @@ local function add_message(tvb, pinfo, tree)
   end
   if stop < 6 then
     item:add(UNDECODED, tvb(0, stop))
-    return
+    return stop
   end
-  item:add(HEADER.payload_proto, tvb(0, 1))
-  item:add(HEADER.header_len, tvb(1, 1)):append_text(string.format(" (%d octets)", declared))
-  item:add(HEADER.mh_type, tvb(2, 1))
-  item:add(HEADER.reserved, tvb(3, 1))
-  local checksum = item:add(HEADER.checksum, tvb(4, 2))
-  if stop == declared then check_checksum(checksum, tvb, stop) end
+  local headers = group == "messages" and add_header or add_attachment_header
+  headers(item, tvb, stop)
   local code = tvb(2, 1):uint()
-  local format = choose("messages", code, tvb, 6, stop)
+  local format = choose(group, code, tvb, 6, stop)
   if not format then
     if stop > 6 then item:add(UNDECODED, tvb(6, stop - 6)) end
     item:add_proto_expert_info(BAD_VALUE, "No format of this type begins like this")
-    return
+    return stop
   end
   local body = stop > 6 and tvb(6, stop - 6)
   local message = body and item:add(format.field, body) or item:add(format.field)
@@ -582,10 +627,11 @@ local function add_message(tvb, pinfo, tree)
   item:add(FLOW_MOBILITY_MESSAGE, tvb(2, 1), name):set_generated()
   local text = table.concat(headline, ", ")
   item:append_text(", " .. name)
-  if code > LAST_BUILTIN_TYPE then
+  if group == "attachments" or code > LAST_BUILTIN_TYPE then
     pinfo.cols.protocol = "PMIPv6"
     pinfo.cols.info = name .. (text ~= "" and ", " .. text or "")
   end
+  return stop
 end
 
 local function dissector_with(builtin)
@@ -597,7 +643,7 @@ local function dissector_with(builtin)
       -- It raises an error for what it finds malformed, and says so in the tree.
       pcall(builtin.call, builtin, tvb, pinfo, tree)
     end
-    if known or not builtin then add_message(tvb, pinfo, tree) end
+    if known or not builtin then add_message("messages", tvb, pinfo, tree) end
     return tvb:len()
   end
 end
@@ -606,3 +652,12 @@ local headers, ports = DissectorTable.get("ip.proto"), DissectorTable.get("udp.p
 flowmob.dissector = dissector_with(headers:get_dissector(MOBILITY_HEADER))
 headers:set(MOBILITY_HEADER, flowmob)
 ports:add(PMIP6_PORT, flowmob)
+
+local attachment = Proto("flowmob_attachment", "Attachment in Proxy Mobile IPv6")
+function attachment.dissector(tvb, pinfo, tree)
+  if tvb:len() == 0 then return 0 end
+  local stop = add_message("attachments", tvb, pinfo, tree)
+  if stop < tvb:len() then tree:add(FRAME_PADDING, tvb(stop, tvb:len() - stop)) end
+  return tvb:len()
+end
+DissectorTable.get("ethertype"):add(ATTACHMENT_ETHERTYPE, attachment)

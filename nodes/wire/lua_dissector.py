@@ -15,6 +15,7 @@ from typing import Any
 
 # Importing the options registers them.
 from nodes.wire import options as _options  # noqa: F401
+from nodes.wire.attachment import ATTACHMENT_CLASSES, ETHERTYPE, FIRST_OCTET, AttachmentType
 from nodes.wire.layout import TAIL_KINDS, Field, Kind, Layout, octets, reserved, uint
 from nodes.wire.messages import CLASSES
 from nodes.wire.tlv import OPTIONS, SUB_OPTIONS
@@ -79,6 +80,7 @@ def formats() -> dict[str, list[Format]]:
     of their type."""
     found = {
         "messages": _formats(CLASSES),
+        "attachments": _formats(ATTACHMENT_CLASSES),
         "options": _formats(OPTIONS.classes),
         "sub_options": _formats(SUB_OPTIONS.classes),
     }
@@ -204,8 +206,10 @@ def format_tables() -> str:
     found = formats()
     fields = [field for items in found.values() for item in items for field in item.layout.fields]
     enums = {field.values.__name__: field.values for field in fields if field.values is not None}
-    enums[MobilityHeaderType.__name__] = MobilityHeaderType
-    lines = ["local VALUES = {", *_enum_lines([enums[name] for name in sorted(enums)]), "}"]
+    for codes in (MobilityHeaderType, AttachmentType):
+        enums[codes.__name__] = codes
+    lines = [f"local ATTACHMENT_ETHERTYPE, ATTACHMENT_FORMAT = {ETHERTYPE}, {FIRST_OCTET}"]
+    lines += ["local VALUES = {", *_enum_lines([enums[name] for name in sorted(enums)]), "}"]
     lines += ["local FORMATS = {"]
     for group, items in found.items():
         lines += [f"  {group} = {{"]

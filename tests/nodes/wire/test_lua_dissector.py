@@ -16,6 +16,12 @@ from hypothesis import strategies as st
 from experiments.cli import main
 from nodes.wire import messages as m
 from nodes.wire import options as o
+from nodes.wire.attachment import (
+    ATTACHMENT_CLASSES,
+    AttachmentAnswer,
+    AttachmentRequest,
+    encode_attachment,
+)
 from nodes.wire.codec import decode_without_addresses, encode, encode_without_addresses
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.json_form import message_to_json
@@ -118,7 +124,7 @@ def test_generated_file_is_up_to_date(capsys: Any) -> None:
 def test_every_layout_is_in_it() -> None:
     found = formats()
     names = {item.name for items in found.values() for item in items}
-    assert names == {*m.CLASSES, *OPTIONS.classes, *SUB_OPTIONS.classes}
+    assert names == {*m.CLASSES, *ATTACHMENT_CLASSES, *OPTIONS.classes, *SUB_OPTIONS.classes}
     keys = [item.key for items in found.values() for item in items]
     assert len(keys) == len(set(keys))
 
@@ -232,6 +238,49 @@ def test_message_in_udp_over_ipv4_has_no_checksum_rfc5844_4_2_2_1(tmp_path: Path
     (tree,) = wireshark.dissect(path)
     wireshark.compare(data, tree)
     assert wireshark.tshark(path, "-Y", "flowmob.bad_checksum || flowmob.checksum_valid") == []
+
+
+@wireshark.needed
+def test_attachment_messages(tmp_path: Path) -> None:
+    sent = [
+        encode_attachment(AttachmentRequest(1, PLAIN_OPTIONS[:5], detach=True)),
+        encode_attachment(AttachmentRequest(0x1234)),
+        encode_attachment(AttachmentAnswer(0x1234, 129, PLAIN_OPTIONS[:3])),
+    ]
+    wrong = b"\xa0" + sent[1][1:], sent[1][:1] + b"\x1f" + sent[1][2:], b"\xa1"
+    file = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    for data in (*sent, *wrong):
+        frame = bytes.fromhex("00005e00521302000000050288b5") + data
+        if len(data) > 1:
+            frame = frame.ljust(60, b"\0")
+        file += struct.pack("<IIII", 1_700_000_000, 0, len(frame), len(frame)) + frame
+    path = tmp_path / "attachments.pcap"
+    path.write_bytes(file)
+    trees = wireshark.dissect(path)
+    for data, tree in zip(sent, trees, strict=False):
+        wireshark.compare(data, tree)
+        assert wireshark.experts(tree) == []
+    for tree in trees[3:]:
+        assert wireshark.experts(tree)
+    shown = wireshark.tshark(path, "-Y", "flowmob.attachment_answer.status == 129")
+    assert ["Attachment Answer, Sequence 4660" in line for line in shown] == [True]
+
+
+@wireshark.needed
+def test_mutated_attachment_messages_give_no_lua_error(tmp_path: Path) -> None:
+    file = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    octets = [
+        b"\xa1" + data[1:2] + bytes((index % 4,)) + data[3:]
+        for index, data in enumerate(mutated(400))
+        if len(data) > 2
+    ]
+    for data in octets:
+        frame = bytes.fromhex("00005e00521302000000050288b5") + data
+        file += struct.pack("<IIII", 1_700_000_000, 0, len(frame), len(frame)) + frame
+    path = tmp_path / "attachments.pcap"
+    path.write_bytes(file)
+    for data, tree in zip(octets, wireshark.dissect(path), strict=True):
+        wireshark.require_coverage(tree, min(len(data), (data[1] + 1) * 8))
 
 
 @wireshark.needed
