@@ -26,8 +26,8 @@ class BindingCacheEntry:
     `link_layer_id` is UNKNOWN_LINK_LAYER_ID if the last request had none; `link_local_address` is
     the MAG's on the access link. `timestamp` is the 64-bit value of the last accepted request, 0 if
     it had none (RFC 5213 section 5.1); `greatest_timestamp` that of all of them (section 5.5).
-    `expires` and `deletion` are monotonic times in s; `deletion` is set while a deregistration
-    waits for MinDelayBeforeBCEDelete.
+    `expires`, `deletion` and `accepted_at` (of the last PBU) are monotonic times in s; `deletion`
+    is set while a deregistration waits for MinDelayBeforeBCEDelete.
     """
 
     bid: int
@@ -44,6 +44,8 @@ class BindingCacheEntry:
     sequence: int = 0
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
+    revocation_in_progress: bool = False  # RFC 5846 section 8.1
+    accepted_at: float = 0.0
     access_link_report: AccessLinkReport = field(default_factory=AccessLinkReport)
 
     @property

@@ -138,6 +138,10 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
         int, msgspec.Meta(ge=500, le=5_000)
     ] = 1_000
     max_update_notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+    # RFC 5846 section 11
+    bri_max_retries_number: Annotated[int, msgspec.Meta(ge=0)] = 1
+    init_min_delay_bris_ms: Annotated[int, msgspec.Meta(ge=500)] = 1_000
+    max_brack_timeout_ms: Annotated[int, msgspec.Meta(ge=500)] = 2_000
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -53,6 +54,22 @@ class RemoveFlow(
     id: Any = None
 
 
+class Revoke(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="revoke",
+    kw_only=True,
+):
+    """Of a mobile node, one binding (by BID or access name) or all; or all of a MAG."""
+
+    mn: str | None = None
+    binding: int | str | None = None
+    mag: IPv6Address | None = None
+    id: Any = None
+
+
 class MoveFlow(
     msgspec.Struct,
     frozen=True,
@@ -67,7 +84,7 @@ class MoveFlow(
     id: Any = None
 
 
-LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow
+LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow | Revoke
 
 
 class BindFlow(

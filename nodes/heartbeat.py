@@ -35,8 +35,8 @@ class PeerEvents(Protocol):
 
     def peer_failed(self, peer: IPv6Address, now: Instant) -> None: ...
 
-    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
-        """`announced`: by the peer itself, just now. Otherwise it was some time ago."""
+    def peer_restarted(self, peer: IPv6Address, since: float, now: Instant) -> None:
+        """At monotonic time `since` (s) or after it, `peer` lost the state that it had."""
 
 
 @dataclass(slots=True)
@@ -70,7 +70,8 @@ class HeartbeatExchange:
         self._outbox = outbox
         self._next_sequence = 0
         self._peers: dict[IPv6Address, _Peer] = {}
-        self._restart_counters: dict[IPv6Address, int] = {}
+        # The Restart Counter of each peer, and when it was heard last.
+        self._restart_counters: dict[IPv6Address, tuple[int, float]] = {}
         self._unsupporting: set[IPv6Address] = set()
 
     def announce(self, peers: Iterable[IPv6Address]) -> None:
@@ -146,12 +147,13 @@ class HeartbeatExchange:
         option = message.option(RestartCounter)
         if option is None:
             return
-        stored = self._restart_counters.get(source)
-        self._restart_counters[source] = option.counter
+        stored, heard = self._restart_counters.get(source, (None, now.monotonic))
+        self._restart_counters[source] = (option.counter, now.monotonic)
         if stored == option.counter or (stored is None and not announced):
             return
         self._outbox.put(Log("peer-restarted", {"peer": str(source), "counter": option.counter}))
-        self._events.peer_restarted(source, announced, now)
+        # It tells before it does anything else; what was lost instead leaves a gap of an interval.
+        self._events.peer_restarted(source, now.monotonic if announced else heard, now)
 
     def _respond(self, peer: IPv6Address, sequence: int, *, unsolicited: bool) -> None:
         counter = RestartCounter(self._incarnation.restart_counter)

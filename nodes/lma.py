@@ -10,6 +10,7 @@ from ipaddress import IPv6Address
 
 from nodes.actions import Action, Instant, Log, Outbox, Reply
 from nodes.binding_cache import BindingCache
+from nodes.binding_revocation import BindingRevocation
 from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
@@ -20,6 +21,8 @@ from nodes.uplink_following import UplinkFollowing
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
     Heartbeat,
     Message,
     ProxyBindingUpdate,
@@ -43,6 +46,7 @@ class LocalMobilityAnchor:
             config.address, config, incarnation, self.bindings.peers, self, self._outbox
         )
         self.heartbeats.announce(config.authorized_mags)
+        self.revocations = BindingRevocation(config, self.registrations, self._outbox, rng)
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -55,6 +59,7 @@ class LocalMobilityAnchor:
             self.registrations.deadline(),
             self.policies.deadline(),
             self.heartbeats.deadline(),
+            self.revocations.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
 
@@ -62,6 +67,7 @@ class LocalMobilityAnchor:
         self.flows.handle_timer(now)
         self.registrations.handle_timer(now)
         self.heartbeats.handle_timer(now)
+        self.revocations.handle_timer(now)
         self._settle(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
@@ -74,10 +80,15 @@ class LocalMobilityAnchor:
                 self._outbox.put(Log("binding-update-ignored", {"source": str(source)}))
         elif isinstance(message, UpdateNotificationAcknowledgement):
             self.flows.acknowledged(message, source, now)
+        elif isinstance(message, BindingRevocationAcknowledgement):
+            self.revocations.acknowledged(message, source, now)
+        elif isinstance(message, BindingRevocationIndication):
+            if source in self.config.authorized_mags:
+                self.revocations.refuse(message, source)
         elif isinstance(message, BindingError):
             known = source in self.config.authorized_mags
             if known and message.status == BindingErrorStatus.UNRECOGNIZED_MH_TYPE:
-                self._unrecognized(source)
+                self._unrecognized(source, now)
         elif isinstance(message, Heartbeat) and (
             not message.response or source in self.config.authorized_mags
         ):
@@ -123,11 +134,31 @@ class LocalMobilityAnchor:
     def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
         self.registrations.invalidate(peer, now)
 
-    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
-        self.registrations.revalidate(peer, now)
+    def peer_restarted(self, peer: IPv6Address, since: float, now: Instant) -> None:
+        self.registrations.revalidate(peer, since, now)
 
-    def _unrecognized(self, peer: IPv6Address) -> None:
+    def revoke(self, mn_id: str, bid: int | None, token: int, now: Instant) -> None:
+        """Revoke a binding of a mobile node, or all if `bid` is None (RFC 5846 section 8.1). The
+        reply comes when the MAGs have answered, or had the time to."""
+        entries = [entry for entry in self.bindings.of(mn_id) if entry.registered]
+        chosen = [entry for entry in entries if bid in (None, entry.bid)]
+        if not chosen:
+            return self.answer(token, error=f"mn is {mn_id!r}; expected one with that binding")
+        self.revocations.revoke(chosen, token, now, whole=len(chosen) == len(entries))
+        return self._settle(now)
+
+    def revoke_mag(self, mag: IPv6Address, token: int, now: Instant) -> None:
+        """Revoke all bindings of a MAG."""
+        entries = [entry for entry in self.bindings.using(mag) if entry.registered]
+        if not entries:
+            return self.answer(token, error=f"mag is {mag}; expected one with bindings")
+        self.revocations.revoke_all(mag, entries, token, now)
+        return self._settle(now)
+
+    def _unrecognized(self, peer: IPv6Address, now: Instant) -> None:
         """A Binding Error doesn't say what it is about (RFC 6275 section 6.1.9): it concerns each
         kind of message that `peer` hasn't answered yet."""
-        if not self.heartbeats.refused(peer):
+        heartbeats = self.heartbeats.refused(peer)
+        revocations = self.revocations.refused(peer, now)
+        if not heartbeats and not revocations:
             self.flows.unsupported(peer)

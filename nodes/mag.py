@@ -26,10 +26,12 @@ from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.config import ANY_PREFIX, MagConfig
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.revocation_request import answer_to, judge
 from nodes.update_notification_receiver import UpdateNotificationReceiver
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
+    BindingRevocationIndication,
     HandoffHint,
     Heartbeat,
     Message,
@@ -165,6 +167,8 @@ class MobileAccessGateway:
             self._acknowledged(message, now)
         elif isinstance(message, UpdateNotification):
             self._notifications.receive(message, source)
+        elif isinstance(message, BindingRevocationIndication):
+            self._revoke(message, source)
         elif isinstance(message, Heartbeat):
             self._heartbeats.receive(message, source, now)
         elif isinstance(message, BindingError):
@@ -192,7 +196,7 @@ class MobileAccessGateway:
     def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
         self._register_anew(now)
 
-    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
+    def peer_restarted(self, peer: IPv6Address, since: float, now: Instant) -> None:
         self._notifications.forget()
         self._register_anew(now)
 
@@ -200,6 +204,23 @@ class MobileAccessGateway:
         """The LMA, if it has a binding of this MAG."""
         states = [entry.state for entry in self.bindings.values()]
         return [self.config.lma] if Registration.REGISTERED in states else []
+
+    def _revoke(self, message: BindingRevocationIndication, source: IPv6Address) -> None:
+        """RFC 5846 section 9.1. The mobile node stays without service until it attaches anew."""
+        status, revoked = judge(message, self.bindings.values())
+        for entry in revoked:
+            self._log("revoked", entry, trigger=int(message.trigger))
+            if entry.state is Registration.DEREGISTERING:
+                self._forget(entry)
+                continue
+            entry.settled()
+            self._host(entry, (), ())
+            entry.refresh_at = entry.advertise_at = None
+            entry.state = Registration.REJECTED
+            self._reporter.forget(entry.interface)
+            # No router any more: RFC 4861 section 6.2.5.
+            self._outbox.put(Advertise(entry.interface, (), 0))
+        self._outbox.put(Send(answer_to(message, status), self.config.proxy_coa, source))
 
     def _register_anew(self, now: Instant) -> None:
         """The LMA may have lost its bindings: ask for each with the prefixes that the mobile node

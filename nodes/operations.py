@@ -11,6 +11,7 @@ from nodes.control_requests import (
     LmaRequest,
     MoveFlow,
     RemoveFlow,
+    Revoke,
 )
 from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
@@ -30,12 +31,30 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
             _add_flow(core, request, token)
         case RemoveFlow():
             core.remove_flow(request.mn, request.fid, token)
+        case Revoke():
+            _revoke(core, request, token)
         case MoveFlow():
             bid = core.resolve(request.mn, request.to)
             if bid is None:
                 core.answer(token, error=_no_binding(request.mn, request.to))
             else:
                 core.move_flow(request.mn, request.fid, bid, token, now())
+
+
+def _revoke(core: LocalMobilityAnchor, request: Revoke, token: int) -> None:
+    if (request.mn is None) == (request.mag is None):
+        return core.answer(token, error="mn, mag: expected one of them")
+    if request.mag is not None:
+        if request.binding is not None:
+            return core.answer(token, error="binding: only with mn")
+        return core.revoke_mag(request.mag, token, now())
+    assert request.mn is not None
+    bid = None
+    if request.binding is not None:
+        bid = core.resolve(request.mn, request.binding)
+        if bid is None:
+            return core.answer(token, error=_no_binding(request.mn, request.binding))
+    return core.revoke(request.mn, bid, token, now())
 
 
 def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:

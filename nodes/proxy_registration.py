@@ -95,6 +95,15 @@ class ProxyRegistration:
         if rejection is not None:
             return self._reject(message, source, rejection, now, session)
         assert request is not None
+        if (
+            session is not None
+            and session.revocation_in_progress
+            and session.proxy_coa == proxy_coa
+            and message.lifetime > 0
+        ):
+            # RFC 5846 section 8.1: a request that crosses the indication doesn't take it back.
+            prohibited = ProxyBindingStatus.ADMINISTRATIVELY_PROHIBITED
+            return self._reject(message, source, prohibited, now, session)
         return self._admit(message, request, source, now, wait_on_unknown=True)
 
     def _admit(
@@ -210,6 +219,7 @@ class ProxyRegistration:
         entry.link_layer_id = request.link_layer_id or UNKNOWN_LINK_LAYER_ID
         entry.bid_priority = self._priority(request.access_technology)
         entry.deletion = None
+        entry.revocation_in_progress = False
         return self._accept(entry, message, request, source, now, event)
 
     def _accept(
@@ -223,6 +233,7 @@ class ProxyRegistration:
     ) -> None:
         lifetime = min(message.lifetime, self._config.max_lifetime_s // LIFETIME_UNIT_S)
         entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
+        entry.accepted_at = now.monotonic
         self._remember(entry, message)
         report = message.option(AccessLinkReport)
         if report is not None:
@@ -291,12 +302,21 @@ class ProxyRegistration:
             if entry.registered:
                 self._end(entry, "the target's MAG failed", now)
 
-    def revalidate(self, peer: IPv6Address, now: Instant) -> None:
-        """`peer` restarted and knows of no binding: those of mobile nodes that are still there are
-        registered anew in a moment, and the others end (RFC 5847 section 3)."""
+    def revalidate(self, peer: IPv6Address, since: float, now: Instant) -> None:
+        """`peer` restarted, and lost the bindings that it had at `since`: those of mobile nodes
+        that are still there are registered anew in a moment, or have been by now, and the others
+        end (RFC 5847 section 3)."""
         limit = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
         for entry in self._bindings.using(peer):
-            entry.expires = min(entry.expires, limit)
+            if entry.accepted_at <= since:
+                entry.expires = min(entry.expires, limit)
+
+    def revoked(self, entry: BindingCacheEntry, now: Instant) -> bool:
+        """Delete a binding that was revoked; False if it is gone already."""
+        if self._bindings.get(entry.bid) is not entry:
+            return False
+        self._delete(entry, now)
+        return True
 
     def _end(self, entry: BindingCacheEntry, reason: str, now: Instant) -> None:
         """From now on without service, and to be deleted after MinDelayBeforeBCEDelete."""

@@ -340,6 +340,20 @@ class Network:
         self._carry_out("lma", self.lma.taken())
         return token
 
+    def revoke(self, access: str | None = None) -> int:
+        """Revoke the MN's binding of an access, or all of its bindings."""
+        token = next(self._tokens)
+        bid = None if access is None else self.bid(access)
+        self.lma.core.revoke(MN, bid, token, at(self.seconds))
+        self._carry_out("lma", self.lma.taken())
+        return token
+
+    def revoke_mag(self, mag: IPv6Address) -> int:
+        token = next(self._tokens)
+        self.lma.core.revoke_mag(mag, token, at(self.seconds))
+        self._carry_out("lma", self.lma.taken())
+        return token
+
     def inject(self, message: Message, source: IPv6Address) -> None:
         """A message to the LMA, at once."""
         self.deliver("lma", message, source)

@@ -41,8 +41,8 @@ class Side:
     def peer_failed(self, peer: IPv6Address, now: Instant) -> None:
         self.happened.append("failed")
 
-    def peer_restarted(self, peer: IPv6Address, announced: bool, now: Instant) -> None:
-        self.happened.append(("restarted", announced))
+    def peer_restarted(self, peer: IPv6Address, since: float, now: Instant) -> None:
+        self.happened.append(("restarted", since))
 
     def begin(self) -> Side:
         self.core.refresh(Domain.at(0))
@@ -155,18 +155,18 @@ def test_a_changed_counter_is_a_restart_rfc5847_3_2() -> None:
     side = Side().begin()
     for second, counter in ((60, 4), (120, 4), (180, 5), (240, 5), (300, 2)):
         (request,) = side.at(second)
-        side.answer(request, counter)
-    assert side.happened == [("restarted", False), ("restarted", False)]
+        side.answer(request, counter, second)
+    assert side.happened == [("restarted", 120), ("restarted", 240)]
 
 
 def test_an_unsolicited_response_tells_at_once_and_needs_no_answer_rfc5847_3_2() -> None:
     side = Side().begin()
     assert side.hear(response(1234, 5, unsolicited=True)) == []
-    assert side.happened == [("restarted", True)]
+    assert side.happened == [("restarted", 0)]
     side.hear(response(0, 5, unsolicited=True))
     (request,) = side.at(60)
     side.answer(request, 5)
-    assert side.happened == [("restarted", True)], "the same restart is noticed once"
+    assert side.happened == [("restarted", 0)], "the same restart is noticed once"
 
 
 def test_after_a_restart_the_peers_are_told_rfc5847_3_2() -> None:

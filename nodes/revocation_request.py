@@ -1,0 +1,98 @@
+"""Which bindings a Binding Revocation Indication is about, at the MAG (RFC 5846 6.2.1, 9.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from nodes.binding_update_list import BindingUpdateListEntry, Registration
+from nodes.wire.messages import (
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
+    RevocationStatus,
+    RevocationTrigger,
+)
+from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
+
+_GLOBAL = (
+    RevocationTrigger.PER_PEER_POLICY,
+    RevocationTrigger.REVOKING_MOBILITY_NODE_LOCAL_POLICY,
+)
+_HANDOVER = (
+    RevocationTrigger.INTER_MAG_HANDOVER_SAME_ACCESS_TYPE,
+    RevocationTrigger.INTER_MAG_HANDOVER_DIFFERENT_ACCESS_TYPE,
+    RevocationTrigger.INTER_MAG_HANDOVER_UNKNOWN,
+)
+
+
+def answer_to(
+    message: BindingRevocationIndication, status: RevocationStatus
+) -> BindingRevocationAcknowledgement:
+    """RFC 5846 section 6.1.2: sequence number and flags are those of the indication."""
+    return BindingRevocationAcknowledgement(
+        status,
+        message.sequence,
+        proxy_binding=message.proxy_binding,
+        ipv4_only=message.ipv4_only,
+        global_revocation=message.global_revocation,
+    )
+
+
+class Verdict(NamedTuple):
+    """The status to answer with, and the bindings that are revoked if it is a success."""
+
+    status: RevocationStatus
+    revoked: tuple[BindingUpdateListEntry, ...] = ()
+
+
+def judge(
+    message: BindingRevocationIndication, bindings: Iterable[BindingUpdateListEntry]
+) -> Verdict:
+    if not message.proxy_binding:
+        # Only the P bit says that it is about proxy bindings, and there are no others here.
+        return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
+    if message.ipv4_only:
+        return Verdict(RevocationStatus.BINDING_DOES_NOT_EXIST)
+    if message.trigger not in list(RevocationTrigger):
+        return Verdict(RevocationStatus.REVOCATION_TRIGGER_NOT_SUPPORTED)
+    if message.global_revocation != (message.trigger in _GLOBAL):
+        return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
+    if message.global_revocation:
+        return _global(message, tuple(bindings))
+    return _of_one(message, tuple(bindings))
+
+
+def _global(
+    message: BindingRevocationIndication, bindings: tuple[BindingUpdateListEntry, ...]
+) -> Verdict:
+    if message.trigger == RevocationTrigger.PER_PEER_POLICY:
+        if message.options:
+            return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
+        return Verdict(RevocationStatus.SUCCESS, bindings)
+    identifier = message.option(MobileNodeIdentifier)
+    if identifier is None or not identifier.nai.startswith("@"):
+        return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
+    found = tuple(entry for entry in bindings if entry.profile.mn_id.endswith(identifier.nai))
+    if not found:
+        return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
+    return Verdict(RevocationStatus.SUCCESS, found)
+
+
+def _of_one(
+    message: BindingRevocationIndication, bindings: tuple[BindingUpdateListEntry, ...]
+) -> Verdict:
+    identifier = message.option(MobileNodeIdentifier)
+    if identifier is None:
+        return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
+    found = tuple(entry for entry in bindings if entry.profile.mn_id == identifier.nai)
+    wanted = {option.prefix for option in message.all_options(HomeNetworkPrefix)}
+    if wanted:
+        found = tuple(entry for entry in found if wanted & set(entry.prefixes))
+    if not found:
+        return Verdict(RevocationStatus.BINDING_DOES_NOT_EXIST)
+    attached = any(entry.state is not Registration.DEREGISTERING for entry in found)
+    if message.trigger in _HANDOVER and attached:
+        return Verdict(RevocationStatus.REVOCATION_FAILED_MN_IS_ATTACHED)
+    held = {prefix for entry in found for prefix in entry.prefixes}
+    partial = bool(wanted - held)
+    return Verdict(RevocationStatus.PARTIAL_SUCCESS if partial else RevocationStatus.SUCCESS, found)
