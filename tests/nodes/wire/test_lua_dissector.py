@@ -264,6 +264,11 @@ def test_attachment_messages(tmp_path: Path) -> None:
         assert wireshark.experts(tree)
     shown = wireshark.tshark(path, "-Y", "flowmob.attachment_answer.status == 129")
     assert ["Attachment Answer, Sequence 4660" in line for line in shown] == [True]
+    # 46 octets is the least that a frame carries (IEEE 802.3).
+    (padding,) = wireshark.tshark(
+        path, "-Y", "frame.number == 2", "-T", "fields", "-e", "flowmob.frame_padding"
+    )
+    assert padding == "00" * (46 - len(sent[1]))
 
 
 @wireshark.needed
