@@ -65,6 +65,10 @@ shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
 bench: ready ## Benchmarks
 	@$(PYTHON) -m experiments.bench
 
+.PHONY: mutations
+mutations: $(VENV_STAMP) ## Maintenance: break rules on purpose, and write docs/mutations.md
+	@$(PYTHON) -m tests.conformance.mutate
+
 .PHONY: call-flows
 call-flows: ready ## Maintenance: draw docs/call-flows.md anew, from short runs
 	@$(PYTHON) -m tests.system.call_flows
