@@ -103,6 +103,13 @@ CALL_FLOWS = (
         f"{COURSES}.departure",
         _protocol(prefix_model="unique"),
     ),
+    CallFlow(
+        "Revocation",
+        "RFC 5846: the LMA takes the session back, and the MAG tells the node that it is no router "
+        "any more.",
+        f"{COURSES}.revocation",
+        _protocol(prefix_model="unique"),
+    ),
 )
 
 

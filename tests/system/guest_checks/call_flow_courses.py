@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.roles import MN_ID
 from tests.system.guest_checks.scenario import Scenario, scenario
 
 MOVE_S = 4.0
@@ -45,6 +46,16 @@ def departure(folder: Path) -> dict[str, Any]:
         course.attach()
         course.until(MOVE_S)
         course.network.set_access("cell", False)
+        course.until(MOVE_S + 1.0)
+        return _times(course, MOVE_S)
+
+
+def revocation(folder: Path) -> dict[str, Any]:
+    """The LMA revokes the cell's binding."""
+    with scenario(folder) as course:
+        course.attach()
+        course.until(MOVE_S)
+        course.session.request({"op": "revoke", "mn": MN_ID, "binding": "cell"})
         course.until(MOVE_S + 1.0)
         return _times(course, MOVE_S)
 
