@@ -23,6 +23,10 @@ TCP_BYTES = 32
 # An FMI or FMA with the two options that RFC 7864 sections 4.2 and 4.3 demand: 12 octets of fixed
 # part, a Mobile Node Identifier of some 20 octets and one Home Network Prefix, padded to 56.
 SIGNALLING_BYTES = IPV6_BYTES + 56
+# The attachment request of an MN with such an identifier and one Home Network Prefix, and the PBU
+# that follows from it, with the options of RFC 5213 section 6.9.1.5.
+ATTACHMENT_BYTES = 64
+REGISTRATION_BYTES = IPV6_BYTES + 96
 
 
 def path_between(topology: Topology, first: str, last: str) -> list[tuple[Link, bool]]:
@@ -122,10 +126,11 @@ def prefix_is_shared(spec: RunSpec, anchor: str) -> bool:
 def signals(spec: RunSpec, flow: Flow, to: str) -> bool:
     """Whether FMI and FMA are mandatory for moving `flow` to access `to`.
 
-    Not with a shared prefix (RFC 7864 section 3.2.1), not when the flow returns to its default
-    path (section 3.2.2), and not where the prefix is at the target since attachment (section 3.3).
+    Not with a shared prefix, also one that dynamic attachment shares (RFC 7864 section 3.2.1), not
+    when the flow returns to its default path (section 3.2.2), and not where the prefix is at the
+    target since attachment (section 3.3).
     """
-    if prefix_is_shared(spec, flow.anchor) or to == flow.anchor:
+    if prefix_is_shared(spec, flow.anchor) or to == flow.anchor or spec.dynamic(to):
         return False
     return spec.protocol.prefix_delivery == "on-move"
 
@@ -149,6 +154,15 @@ def signalling_ms(
     there = _one_way_ms(path_between(spec.topology, lma, mag), ETHERNET_BYTES + fmi_bytes)
     back = _one_way_ms(path_between(spec.topology, mag, lma), ETHERNET_BYTES + fma_bytes)
     return there + back
+
+
+def attachment_ms(spec: RunSpec, to: str) -> float:
+    """Time that dynamic attachment holds the switch back: the MN's request to the MAG and the
+    MAG's PBU to the LMA, which switches then: packets follow the PBA on the same path."""
+    mag, lma = mag_of(spec.topology, to), spec.topology.node_with_role(Role.LMA)
+    request = spec.topology.access_link(to).uplink.one_way_ms(ETHERNET_BYTES + ATTACHMENT_BYTES)
+    core = path_between(spec.topology, mag, lma)
+    return request + _one_way_ms(core, ETHERNET_BYTES + REGISTRATION_BYTES)
 
 
 def move_floor_ms(

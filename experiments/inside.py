@@ -16,8 +16,9 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -40,6 +41,7 @@ from experiments.traffic import (
 from nodes.control_client import ControlError, Session
 from nodes.event_log import EventWriter
 from nodes.strict import from_json, to_json
+from nodes.wire.messages import HandoffHint
 from topologies.model import Role
 from topologies.namespaces import Child, fork_into
 from topologies.network import Network
@@ -48,6 +50,8 @@ NANOSECONDS = 1_000_000_000
 # Second 0 is at least this far ahead of what starts the clock: everything is up by then.
 LEAD_S = 0.5
 BIND_AFTER_ATTACH_S = 1.0
+# How long a move waits for the session that it is to go to: dynamic attachment.
+AWAIT_MS = 5_000
 # Second 0 as recorded is a whole multiple of this, whatever the two clocks are apart.
 START_GRID_NS = 10_000
 LINUX_REBOOT_CMD_POWER_OFF = 0x4321FEDC
@@ -68,7 +72,9 @@ def carry_out(folder: Path) -> None:
         write_atomically(folder / "job.json", to_json(job))
         events = stack.enter_context(EventWriter(folder / "events" / "runner.jsonl", "runner"))
         session = stack.enter_context(Session(state / "control.sock"))
-        schedule = _Schedule(job, bed.network, session, events, start_ns, folder)
+        node = job.spec.topology.node_with_role(Role.MN)
+        mn_session = stack.enter_context(Session(state / f"{node}.sock"))
+        schedule = _Schedule(job, bed.network, session, mn_session, events, start_ns, folder)
         try:
             schedule.run()
         except ControlError:
@@ -89,6 +95,7 @@ class _Schedule:
         job: Job,
         network: Network,
         session: Session,
+        mn_session: Session,
         events: EventWriter,
         start_ns: int,
         folder: Path,
@@ -96,11 +103,15 @@ class _Schedule:
         self._job = job
         self._network = network
         self._session = session
+        self._mn_session = mn_session
         self._events = events
         self._start_ns = start_ns
         self._folder = folder
         self._traffic: list[Child] = []
         self._orders: dict[int, str] = {}
+        self._addresses: dict[str, IPv6Address] = {}
+        self._to_attach = {entry.access for entry in job.spec.attachments if entry.dynamic}
+        self._attaching = 0
 
     def run(self) -> None:
         spec = self._job.spec
@@ -118,6 +129,8 @@ class _Schedule:
             for reply in self._session.replies(len(self._orders)):
                 answer = {key: value for key, value in reply.items() if key != "id"}
                 self._events.write("answered", {"order": self._orders[reply["id"]], **answer})
+            for reply in self._mn_session.replies(self._attaching):
+                self._events.write("attached", reply)
         finally:
             end(self._traffic)
 
@@ -129,9 +142,9 @@ class _Schedule:
         self._network.set_access(access, True)
 
     def _bind(self) -> None:
-        addresses = bind_flows(self._job.spec, self._session)
+        self._addresses = bind_flows(self._job.spec, self._session)
         for child in _traffic(
-            self._network, self._job.spec, addresses, self._start_ns, self._folder / "logs"
+            self._network, self._job.spec, self._addresses, self._start_ns, self._folder / "logs"
         ):
             self._traffic.append(child)
 
@@ -139,8 +152,30 @@ class _Schedule:
         order = self._job.spec.moves[number]
         fid = flow_ids(self._job.spec)[order.flow]
         self._events.write("order", {"flow": order.flow, "to": order.to, "move": number + 1})
-        request = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": order.to}
+        request: dict[str, Any] = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": order.to}
+        if order.to in self._to_attach:
+            self._to_attach.remove(order.to)
+            request["await_ms"] = AWAIT_MS
+            self._attach_to_session(order.to, self._addresses[order.flow])
         self._orders[self._session.send(request)] = f"{order.flow} to {order.to}"
+
+    def _attach_to_session(self, access: str, address: IPv6Address) -> None:
+        """Order the MN to attach its interface to the session that has `address`."""
+        topology = self._job.spec.topology
+        interface = topology.access_link(access).interface(topology.node_with_role(Role.MN))
+        prefixes = next(
+            entry["prefixes"]
+            for entry in self._session.request({"op": "bindings"})["result"]
+            if any(address in IPv6Network(prefix) for prefix in entry["prefixes"])
+        )
+        request = {
+            "op": "attach",
+            "interface": interface,
+            "handoff_indicator": int(HandoffHint.NEW_INTERFACE_SHARING_PREFIXES),
+            "prefixes": prefixes,
+        }
+        self._mn_session.send(request)
+        self._attaching += 1
 
 
 def _traffic(

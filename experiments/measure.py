@@ -312,13 +312,16 @@ def _floors(
     flow = spec.flows[record.move.flow]
     decision_s = (record.decision or 0) / TICKS_PER_S
     sizes = {message.type: message.bytes for message in signalling}
-    held = floor.signalling_ms(
-        spec,
-        flow,
-        to,
-        sizes.get(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
-        sizes.get(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
-    )
+    if record.attaches:
+        held = floor.attachment_ms(spec, to)
+    else:
+        held = floor.signalling_ms(
+            spec,
+            flow,
+            to,
+            sizes.get(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
+            sizes.get(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
+        )
     down_bytes = _usual_size(trace.down)
     lowest = floor.move_floor_ms(
         spec,

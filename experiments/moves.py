@@ -14,12 +14,14 @@ from topologies.model import Role
 
 @dataclass
 class MoveRecord:
-    """One move as it went: instants in ticks of 10 us, None when it didn't come to that."""
+    """One move as it went: instants in ticks of 10 us, None when it didn't come to that.
+    `attaches`: the MN attaches to the target for it (dynamic attachment)."""
 
     number: int
     move: Move
     source: str
     planned: int
+    attaches: bool = False
     decision: int | None = None
     failed: str | None = None
     fmi_sent: list[int] = field(default_factory=list)
@@ -36,7 +38,10 @@ def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
         MoveRecord(number, move, "", round(planned * TICKS_PER_S))
         for number, (move, planned) in enumerate(zip(spec.moves, decisions_s, strict=True))
     ]
+    attached: set[str] = set()
     for record in sorted(records, key=lambda entry: entry.planned):
+        record.attaches = spec.dynamic(record.move.to) and record.move.to not in attached
+        attached.add(record.move.to)
         record.source = at[record.move.flow]
         at[record.move.flow] = record.move.to
     return records

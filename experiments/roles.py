@@ -10,6 +10,8 @@ from experiments.spec import RunSpec
 from nodes.config import (
     Access,
     AccessProfile,
+    AttachmentPolicy,
+    LayerTwoAccess,
     LmaConfig,
     MagConfig,
     MnConfig,
@@ -72,6 +74,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         ),
         max_update_notification_retransmit_count=protocol.notification_retransmit_count,
     )
+    layer_2 = protocol.attachment == "layer-2"
     # A MAG without layer-2 signalling knows by policy alone that an MN shares its prefixes.
     handoff = (
         HandoffHint.NEW_INTERFACE_SHARING_PREFIXES
@@ -93,8 +96,22 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                     handoff_indicator=int(handoff),
                 )
                 for access, link in topology.accesses.items()
-                if link.ends[0] == mag
+                if link.ends[0] == mag and not layer_2
             },
+            layer_2_interfaces=tuple(
+                link.interface(mag)
+                for link in topology.accesses.values()
+                if link.ends[0] == mag and layer_2
+            ),
+            mobile_nodes={
+                MN_ID: AttachmentPolicy(
+                    access_technologies=tuple(
+                        _technology(access).technology for access in topology.accesses
+                    )
+                )
+            }
+            if layer_2
+            else {},
         )
         for mag in mags
     }
@@ -106,6 +123,16 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         logical_interface=LOGICAL_INTERFACE,
         access_interfaces=tuple(link.interface(mn) for link in topology.accesses.values()),
         interface_id=INTERFACE_ID,
+        mn_id=MN_ID,
+        layer_2={
+            link.interface(mn): LayerTwoAccess(
+                access_technology=_technology(access).technology,
+                handoff_indicator=int(handoff),
+                attach="order" if spec.dynamic(access) else "link-up",
+            )
+            for access, link in topology.accesses.items()
+            if layer_2
+        },
         uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
         static_policy=(
             {

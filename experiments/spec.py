@@ -26,6 +26,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `at-attach` puts it in place when an interface attaches (PBA with the L bit, RFC 7864 3.3).
     `uplink`: `reflective` follows the network (RFC 7847), `static` obeys the MN's own policy.
     `decision_maker`: with `mn`, the LMA follows what the MN does (RFC 7864 section 3.1).
+    `attachment`: how MAGs learn of the MN, by the link alone or with layer-2 signalling
+    (docs/layer-2-signalling.md).
     `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
     """
 
@@ -34,16 +36,22 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prefix_delivery: Literal["on-move", "at-attach"] = "on-move"
     uplink: Literal["reflective", "static"] = "reflective"
     decision_maker: Literal["lma", "mn"] = "lma"
+    attachment: Literal["link", "layer-2"] = "link"
     policies: tuple[dict[str, Any], ...] = ()
     notification_retransmit_delay_s: Annotated[float, msgspec.Meta(ge=0.5, le=5)] = 1.0
     notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
 
 
 class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The MN's interface on `access` comes up at `at_s` seconds of the run."""
+    """The MN's interface on `access` comes up at `at_s` seconds of the run.
+
+    `dynamic`: it isn't attached then, but when the first flow moves there, to the session that the
+    flow belongs to (the working group's dynamic attachment; needs layer-2 signalling).
+    """
 
     access: str
     at_s: NonNegative
+    dynamic: bool = False
 
 
 class UdpFlow(
@@ -142,9 +150,29 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             if move.to not in accesses:
                 raise ValueError(f"moves[{number}].to: {move.to!r}; expected one of {known}")
         for number, attachment in enumerate(self.attachments):
+            self._check_dynamic(number, attachment)
             if attachment.access not in accesses:
                 raise ValueError(
                     f"attachments[{number}].access: {attachment.access!r}; expected one of {known}"
+                )
+
+    def dynamic(self, access: str) -> bool:
+        """Whether the MN attaches to `access` with the first move there."""
+        return any(entry.access == access and entry.dynamic for entry in self.attachments)
+
+    def _check_dynamic(self, number: int, attachment: Attachment) -> None:
+        if not attachment.dynamic:
+            return
+        if self.protocol.attachment != "layer-2":
+            raise ValueError(
+                f"attachments[{number}].dynamic: true; "
+                'expected false, or protocol.attachment = "layer-2"'
+            )
+        for name, flow in self.flows.items():
+            if attachment.access in (flow.anchor, flow.start):
+                raise ValueError(
+                    f"attachments[{number}].dynamic: true; flow {name} uses "
+                    f"{attachment.access} from its beginning, expected false"
                 )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from nodes.control_requests import (
+    AttachInterface,
+    AttachmentStatus,
     BindFlow,
+    DetachInterface,
     ListFlows,
     ListServed,
     MagRequest,
@@ -43,6 +46,14 @@ def operate_mn(core: MobileNode, request: MnRequest, token: int) -> None:
                     for row in core.flows.rows()
                 ]
                 core.answer(token, rows)
+            case AttachInterface():
+                handoff, prefixes = request.handoff_indicator, request.prefixes
+                core.attachments.attach(request.interface, handoff, prefixes, token, now())
+            case DetachInterface():
+                core.attachments.detach(request.interface, token, now())
+            case AttachmentStatus():
+                attachments = core.attachments
+                core.answer(token, [attachments.status(name) for name in attachments.interfaces])
     except ValueError as error:
         core.answer(token, error=str(error))
 
@@ -64,8 +75,8 @@ def operate_mag(core: MobileAccessGateway, request: MagRequest, token: int) -> N
             core.answer(token, served)
         case ReportLink():
             interface = request.interface
-            if interface not in core.config.access_interfaces:
-                known = ", ".join(core.config.access_interfaces)
+            if interface not in core.config.interfaces:
+                known = ", ".join(core.config.interfaces)
                 error = f"interface is {interface!r}; expected one of {known}"
                 return core.answer(token, error=error)
             core.link_measured(

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
+from nodes.wire.attachment import AttachmentMessage
 from nodes.wire.messages import Message
 
 
@@ -33,6 +34,15 @@ class Send:
     message: Message
     source: IPv6Address
     destination: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class SendOnLink:
+    """Send a message of layer-2 signalling over `interface` to a link-layer address."""
+
+    message: AttachmentMessage
+    interface: str
+    destination: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +206,7 @@ class SteerUplink:
 
 Action = (
     Send
+    | SendOnLink
     | Log
     | Reply
     | OpenTunnel

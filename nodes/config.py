@@ -177,15 +177,49 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     handoff_indicator: Octet = 1
 
 
+class AttachmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the MAG's policy store lets a mobile node claim with layer-2 signalling; without
+    `link_layer_ids`, it may have any."""
+
+    access_technologies: tuple[Octet, ...]
+    link_layer_ids: tuple[str, ...] = ()
+
+
 class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     proxy_coa: IPv6Address
     lma: IPv6Address
+    # Who attaches is known by the interface; or the node tells: docs/layer-2-signalling.md.
     access_interfaces: dict[str, AccessProfile]
+    layer_2_interfaces: tuple[str, ...] = ()
+    mobile_nodes: dict[str, AttachmentPolicy] = {}
     lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
     router_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] = 1_800
     # RFC 4861 section 6.2.1: MaxRtrAdvInterval
     max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
     link_reports: LinkReports = LinkReports()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for interface in self.layer_2_interfaces:
+            if interface in self.access_interfaces:
+                raise ValueError(
+                    f"layer_2_interfaces has {interface!r}, which is in access_interfaces, too; "
+                    "expected one way to attach per interface"
+                )
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All access interfaces."""
+        return (*self.access_interfaces, *self.layer_2_interfaces)
+
+
+class LayerTwoAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the mobile node attaches with layer-2 signalling: when the link comes up, with this
+    handoff indicator, or when it is ordered to."""
+
+    access_technology: Octet
+    handoff_indicator: Annotated[int, msgspec.Meta(ge=1, le=6)] = 1
+    attach: Literal["link-up", "order"] = "link-up"
 
 
 class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -198,3 +232,16 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     interface_id: Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
     uplink: Literal["reflective", "static", "own"] = "reflective"
     static_policy: dict[str, str] = {}
+    # The access interfaces with layer-2 signalling, and who the node says that it is.
+    layer_2: dict[str, LayerTwoAccess] = {}
+    mn_id: str = ""
+
+    def __post_init__(self) -> None:
+        for interface in self.layer_2:
+            if interface not in self.access_interfaces:
+                raise ValueError(
+                    f"layer_2 has {interface!r}; "
+                    f"expected one of {', '.join(self.access_interfaces)}"
+                )
+        if self.layer_2 and not self.mn_id:
+            raise ValueError("mn_id is ''; expected an identifier, for layer_2 needs one")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -78,9 +78,12 @@ class MoveFlow(
     tag="move-flow",
     kw_only=True,
 ):
+    """With `await_ms`, `to` may be an access that the node attaches to within that time."""
+
     mn: str
     fid: Fid
     to: int | str
+    await_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
     id: Any = None
 
 
@@ -117,7 +120,42 @@ class UnbindFlow(
     id: Any = None
 
 
-MnRequest = ListFlows | BindFlow | UnbindFlow
+class AttachInterface(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="attach",
+    kw_only=True,
+):
+    """Layer-2 signalling: attach with this handoff indicator, or the configured one, to the session
+    that has `prefixes`. The reply comes with the MAG's answer."""
+
+    interface: str
+    handoff_indicator: Annotated[int, msgspec.Meta(ge=1, le=6)] | None = None
+    prefixes: tuple[IPv6Network, ...] = ()
+    id: Any = None
+
+
+class DetachInterface(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="detach",
+    kw_only=True,
+):
+    interface: str
+    id: Any = None
+
+
+class AttachmentStatus(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="status"
+):
+    id: Any = None
+
+
+MnRequest = ListFlows | BindFlow | UnbindFlow | AttachInterface | DetachInterface | AttachmentStatus
 
 
 class ReportLink(

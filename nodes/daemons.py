@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from nodes.access_operations import operate_mag, operate_mn
-from nodes.actions import Action, Advertise, OpenTunnel, Solicit
+from nodes.actions import Action, Advertise, OpenTunnel, SendOnLink, Solicit
 from nodes.config import (
     FIXED_MAG_LINK_LAYER_ADDRESS,
     FIXED_MAG_LINK_LOCAL_ADDRESS,
@@ -29,6 +29,7 @@ from nodes.kernel.sockets import (
     ALL_ROUTERS,
     DiscoverySocket,
     LinkMonitor,
+    LinkSocket,
     MobilitySocket,
 )
 from nodes.kernel.uplink_watch import UplinkWatch
@@ -36,6 +37,7 @@ from nodes.link_layer import link_local_address
 from nodes.lma import LocalMobilityAnchor
 from nodes.mag import MobileAccessGateway
 from nodes.mn import MobileNode
+from nodes.mn_attachment import SEQUENCE_MODULUS
 from nodes.neighbour_discovery import (
     PrefixInformation,
     RouterAdvertisement,
@@ -46,6 +48,14 @@ from nodes.neighbour_discovery import (
 from nodes.operations import operate
 from nodes.packet_fields import packet_fields
 from nodes.restart_counter import count_start
+from nodes.wire.attachment import (
+    ETHERTYPE,
+    AttachmentAnswer,
+    AttachmentMessage,
+    AttachmentRequest,
+    decode_attachment,
+    encode_attachment,
+)
 from nodes.wire.errors import MalformedMessage
 
 Ready = Callable[[], None] | None
@@ -98,20 +108,23 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
     core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
-    forwarding = MagForwarding(config.proxy_coa, tuple(config.access_interfaces))
+    forwarding = MagForwarding(config.proxy_coa, config.interfaces)
     discovery = DiscoverySocket((ROUTER_SOLICITATION,))
     routing = Routing()
+    link = LinkSocket(ETHERTYPE) if config.layer_2_interfaces else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
             if isinstance(action, Advertise):
                 _advertise(action, forwarding, discovery, routing.index(action.interface))
+            elif isinstance(action, SendOnLink):
+                _signal(action, link, events)
             else:
                 forwarding.perform(action)
 
         def solicited() -> None:
             while (received := discovery.receive()) is not None:
-                for interface in config.access_interfaces:
+                for interface in config.interfaces:
                     if routing.index(interface) == received.interface:
                         core.router_solicited(interface, now())
 
@@ -121,8 +134,15 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
             lambda message, received, at: core.receive(message, received.source, at),
         )
         daemon.watch(discovery, solicited)
+        if link is not None:
+
+            def requested(interface: str, message: AttachmentMessage, source: bytes) -> None:
+                if isinstance(message, AttachmentRequest):
+                    core.attachment_requested(interface, message, source, now())
+
+            daemon.watch(link, partial(_signalled, link, events, requested))
         control = _serve_control(config, MagRequest, daemon, partial(operate_mag, core))
-        _watch_links(daemon, routing, tuple(config.access_interfaces), core)
+        _watch_links(daemon, routing, config.interfaces, core)
         try:
             daemon.run(ready)
         finally:
@@ -130,19 +150,24 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
                 control.close()
             forwarding.close()
             routing.close()
+            if link is not None:
+                link.close()
 
 
 def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
     """Serve as mobile node in this network namespace until SIGTERM or SIGINT."""
-    core = MobileNode(config)
+    core = MobileNode(config, random_source(config, name).randrange(SEQUENCE_MODULUS))
     forwarding = MnForwarding(config)
     discovery = DiscoverySocket((ROUTER_ADVERTISEMENT,))
     routing = Routing()
+    link = LinkSocket(ETHERTYPE) if config.layer_2 else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
             try:
-                if isinstance(action, Solicit):
+                if isinstance(action, SendOnLink):
+                    _signal(action, link, events)
+                elif isinstance(action, Solicit):
                     _solicit(action.interface, discovery, routing)
                 else:
                     forwarding.perform(action)
@@ -164,6 +189,13 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
 
         daemon = Daemon(core, events, perform)
         daemon.watch(discovery, advertised)
+        if link is not None:
+
+            def answered(interface: str, message: AttachmentMessage, _: bytes) -> None:
+                if isinstance(message, AttachmentAnswer):
+                    core.attachments.answered(interface, message)
+
+            daemon.watch(link, partial(_signalled, link, events, answered))
         control = _serve_control(config, MnRequest, daemon, partial(operate_mn, core))
         _watch_links(daemon, routing, config.access_interfaces, core)
         try:
@@ -173,6 +205,32 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
                 control.close()
             forwarding.close()
             routing.close()
+            if link is not None:
+                link.close()
+
+
+def _signal(action: SendOnLink, link: LinkSocket | None, events: EventWriter) -> None:
+    """A link that went down meanwhile is found out about by its carrier; requests are repeated."""
+    assert link is not None
+    try:
+        link.send(encode_attachment(action.message), action.interface, action.destination)
+    except OSError as error:
+        events.write("not-done", {"action": "SendOnLink", "why": str(error)})
+
+
+def _signalled(
+    link: LinkSocket,
+    events: EventWriter,
+    receive: Callable[[str, AttachmentMessage, bytes], None],
+) -> None:
+    """Messages of layer-2 signalling that arrived."""
+    while (frame := link.receive()) is not None:
+        try:
+            message = decode_attachment(frame.data)
+        except MalformedMessage as error:
+            events.write("malformed", {"source": frame.source.hex(":"), "why": str(error)})
+            continue
+        receive(frame.interface, message, frame.source)
 
 
 def _serve_control(

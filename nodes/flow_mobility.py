@@ -113,8 +113,11 @@ class FlowMobility:
         self._forwarding.remove(mn_id, fid)
         self._log("flow-removed", mn_id, fid)
 
-    def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
-        """Move a flow to binding `bid`. The reply comes when the move is complete or has failed."""
+    def move_flow(
+        self, mn_id: str, fid: int, bid: int, token: int, now: Instant, *, decided: bool = False
+    ) -> None:
+        """Move a flow to binding `bid`. The reply comes when the move is complete or has failed.
+        `decided`: the decision was taken earlier, and is on record."""
         row = self.cache.get(mn_id, fid)
         if row is None:
             return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
@@ -122,13 +125,14 @@ class FlowMobility:
         if target is None or target.mn_id != mn_id or not target.registered:
             return self._refuse(token, f"to is {bid}; {mn_id} has no registered binding with it")
         self._moves += 1
-        self._log(
-            "decision",
-            mn_id,
-            fid,
-            to=self._names((bid,)),
-            **{"from": self._names(row.bids), "move": self._moves},
-        )
+        if not decided:
+            self._log(
+                "decision",
+                mn_id,
+                fid,
+                to=self._names((bid,)),
+                **{"from": self._names(row.bids), "move": self._moves},
+            )
         previous = self._supersede(
             mn_id, fid, "superseded", "a newer move of this flow replaced it"
         )

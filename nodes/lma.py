@@ -9,6 +9,7 @@ import random
 from ipaddress import IPv6Address
 
 from nodes.actions import Action, Instant, Log, Outbox, Reply
+from nodes.awaited_moves import AwaitedMove, AwaitedMoves
 from nodes.binding_cache import BindingCache
 from nodes.binding_revocation import BindingRevocation
 from nodes.config import LmaConfig
@@ -41,6 +42,7 @@ class LocalMobilityAnchor:
         self.flows = FlowMobility(config, self.bindings, self._outbox, rng)
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox, rng)
         self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
+        self.awaited = AwaitedMoves(self._move_awaited, self._outbox)
         self.following = UplinkFollowing(config, self.bindings, self.flows, self._outbox)
         self.heartbeats = HeartbeatExchange(
             config.address, config, incarnation, self.bindings.peers, self, self._outbox
@@ -60,6 +62,7 @@ class LocalMobilityAnchor:
             self.policies.deadline(),
             self.heartbeats.deadline(),
             self.revocations.deadline(),
+            self.awaited.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
 
@@ -107,8 +110,27 @@ class LocalMobilityAnchor:
         self.flows.move_flow(mn_id, fid, bid, token, now)
         return self._settle(now)
 
+    def await_move(self, move: AwaitedMove, now: Instant) -> None:
+        """Move a flow as soon as the mobile node has attached where it is to go."""
+        if self.following.decides(move.mn_id):
+            return self.answer(move.token, error=f"mn is {move.mn_id!r}, which decides for itself")
+        if self.flows.cache.get(move.mn_id, move.fid) is None:
+            error = f"fid is {move.fid}; {move.mn_id} has no such flow"
+            return self.answer(move.token, error=error)
+        self.awaited.order(move)
+        return self._settle(now)
+
+    def _move_awaited(self, move: AwaitedMove, now: Instant) -> bool:
+        bid = self.resolve(move.mn_id, move.to)
+        target = None if bid is None else self.bindings.get(bid)
+        if target is None or not target.registered:
+            return False
+        self.flows.move_flow(move.mn_id, move.fid, target.bid, move.token, now, decided=True)
+        return True
+
     def _settle(self, now: Instant) -> None:
         """After every input: what follows from it besides."""
+        self.awaited.evaluate(now)
         self.policies.evaluate(now)
         self.following.refresh()
         self.heartbeats.refresh(now)

@@ -1,6 +1,7 @@
 """The Mobile Access Gateway (RFC 5213 section 6) with flow mobility (RFC 7864), as a pure core.
 
-It learns of mobile nodes from link events alone, and who they are from its policy store.
+It learns of mobile nodes from link events, and who they are from its policy store; or from the
+nodes themselves, with layer-2 signalling (`mag_attachment`).
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from nodes.actions import (
     UnhostPrefix,
 )
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
-from nodes.config import ANY_PREFIX, MagConfig
+from nodes.config import ANY_PREFIX, AccessProfile, MagConfig
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.link_layer import link_local_address, parse_link_layer_id
+from nodes.mag_attachment import MagAttachments
 from nodes.revocation_request import answer_to, judge
 from nodes.update_notification_receiver import UpdateNotificationReceiver
+from nodes.wire.attachment import AttachmentRequest
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
@@ -79,6 +82,9 @@ class MobileAccessGateway:
         self._tunnel_open = False
         self._outbox = Outbox()
         self._reporter = AccessLinkReporter(config.link_reports)
+        self._attachments = MagAttachments(
+            config, self.bindings, self._attach, self._detach, self._outbox
+        )
         self._notifications = UpdateNotificationReceiver(
             config.proxy_coa, self._act_on, self._outbox
         )
@@ -105,22 +111,49 @@ class MobileAccessGateway:
         return min((due for due in deadlines if due is not None), default=None)
 
     def link_up(self, interface: str, now: Instant) -> None:
-        """A mobile node attached to `interface` (RFC 5213 section 6.9.1.1)."""
+        """A mobile node attached to `interface`, if that has no layer-2 signalling."""
         profile = self.config.access_interfaces.get(interface)
         entry = self.bindings.get(interface)
         if profile is None:
             return
         if entry is not None and entry.state is not Registration.DEREGISTERING:
             return
+        self._attach(interface, profile, (), now)
+
+    def attachment_requested(
+        self, interface: str, request: AttachmentRequest, source: bytes, now: Instant
+    ) -> None:
+        """Layer-2 signalling from the node with link-layer address `source`."""
+        self._attachments.receive(interface, request, source, now)
+
+    def _attach(
+        self,
+        interface: str,
+        profile: AccessProfile,
+        prefixes: tuple[IPv6Network, ...],
+        now: Instant,
+    ) -> None:
+        """Register a node that attached (RFC 5213 section 6.9.1.1), with `prefixes` if it has told
+        those of its session."""
+        mn_link_local = link_local_address(parse_link_layer_id(profile.link_layer_id))
+        entry = self.bindings.get(interface)
         if entry is None:
-            link_layer_id = parse_link_layer_id(profile.link_layer_id)
-            entry = BindingUpdateListEntry(interface, profile, link_local_address(link_layer_id))
+            entry = BindingUpdateListEntry(interface, profile, mn_link_local)
             self.bindings[interface] = entry
+        elif entry.profile.mn_id != profile.mn_id:
+            entry.prefixes = ()  # another node's, which has just left
+        entry.profile, entry.mn_link_local = profile, mn_link_local
+        entry.prefixes = prefixes or entry.prefixes
         entry.state = Registration.REQUESTED
         self._log("attached", entry)
         self._request(entry, now, HandoffHint(profile.handoff_indicator))
 
     def link_down(self, interface: str, now: Instant) -> None:
+        """The carrier of `interface` is gone, and with it the mobile node."""
+        self._detach(interface, now)
+        self._attachments.link_down(interface)
+
+    def _detach(self, interface: str, now: Instant) -> None:
         """The mobile node left `interface` (RFC 5213 section 6.9.1.4)."""
         entry = self.bindings.get(interface)
         if entry is None or entry.state is Registration.DEREGISTERING:
@@ -342,6 +375,7 @@ class MobileAccessGateway:
         self._host(entry, on_link, off_link)
         entry.refresh_at = now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
         self._log("registered", entry, prefixes=[str(prefix) for prefix in on_link])
+        self._attachments.settled(entry.interface, message.status, on_link)
         self._advertise(entry, now)
 
     def _rejected(
@@ -359,11 +393,14 @@ class MobileAccessGateway:
         listed = bool(entry.prefixes)
         self._host(entry, (), ())
         entry.state = Registration.REJECTED
-        if listed and status in _PREFIXES_REFUSED:
+        named = self._attachments.names_prefixes(entry.interface)
+        if listed and status in _PREFIXES_REFUSED and not named:
             # Step 10: a restarted LMA may have given a prefix to another before it was asked for
             # it, and may have none or some of these for the mobile node's other interface.
             entry.state = Registration.REQUESTED
             self._request(entry, now, HandoffHint(entry.profile.handoff_indicator))
+            return
+        self._attachments.settled(entry.interface, status)
 
     def _host(
         self,

@@ -1,6 +1,7 @@
 """The mobile node: a logical interface over its accesses (RFC 7847), as a pure core.
 
-It takes no part in mobility signalling. It solicits routers when an access comes up, gives the
+It takes no part in mobility signalling, but for layer-2 signalling to its MAGs on the interfaces
+that are configured for it (`mn_attachment`). It solicits routers when an access comes up, gives the
 logical interface an address of every prefix that is advertised on any access, and remembers which
 access to use for what. Flows follow the network in the kernel: see `kernel.mn_forwarding`.
 """
@@ -24,6 +25,7 @@ from nodes.actions import (
 )
 from nodes.config import MnConfig
 from nodes.flow_table import FlowTable, FlowTableEntry
+from nodes.mn_attachment import MnAttachments
 from nodes.neighbour_discovery import RouterAdvertisement
 
 RTR_SOLICITATION_INTERVAL_S = 4.0  # RFC 4861 section 10
@@ -38,15 +40,19 @@ class Solicitation:
 
 
 class MobileNode:
-    def __init__(self, config: MnConfig) -> None:
+    def __init__(self, config: MnConfig, first_sequence: int = 0) -> None:
+        """`first_sequence` is that of the first message of layer-2 signalling."""
         self.config = config
         self.prefixes: dict[IPv6Network, str] = {}
+        # The accesses that are up and where a prefix was advertised since, the first one first.
+        self._advertised: dict[IPv6Network, list[str]] = {}
         self._soliciting: dict[str, Solicitation] = {}
         self._routers: dict[str, tuple[IPv6Address, int]] = {}
         self._up: set[str] = set()
         self.flows = FlowTable()
         self._steered: tuple[FlowTableEntry, ...] = ()
         self._outbox = Outbox()
+        self.attachments = MnAttachments(config, self._outbox, first_sequence)
 
     def take_actions(self) -> list[Action]:
         return self._outbox.take()
@@ -55,7 +61,9 @@ class MobileNode:
         self._outbox.put(Reply(token, result, error))
 
     def timer(self) -> float | None:
-        return min((entry.next_at for entry in self._soliciting.values()), default=None)
+        due = [entry.next_at for entry in self._soliciting.values()]
+        attachment = self.attachments.deadline()
+        return min(due if attachment is None else [*due, attachment], default=None)
 
     def link_up(self, interface: str, now: Instant) -> None:
         """An access came up: solicit at once. The random delay of RFC 4861 section 6.3.7 keeps
@@ -65,17 +73,23 @@ class MobileNode:
         self._outbox.put(Log("access-up", {"interface": interface}))
         self._up.add(interface)
         self._steer()
+        self.attachments.link_up(interface, now)
         self._soliciting[interface] = Solicitation(MAX_RTR_SOLICITATIONS, now.monotonic)
         self.handle_timer(now)
 
     def link_down(self, interface: str, now: Instant) -> None:
         """Addresses stay on the logical interface: a session survives its access."""
         if interface in self.config.access_interfaces:
+            self.attachments.link_down(interface)
             self._soliciting.pop(interface, None)
             self._routers.pop(interface, None)
             self._outbox.put(Log("access-down", {"interface": interface}))
             self._up.discard(interface)
             self._steer()
+            for prefix, accesses in self._advertised.items():
+                if interface in accesses:
+                    accesses.remove(interface)
+                    self._prefer(prefix)
 
     def bind_flow(self, entry: FlowTableEntry) -> None:
         """This node's own decision: the flow leaves through that access from now on. Raises
@@ -103,6 +117,7 @@ class MobileNode:
             self._outbox.put(SteerUplink(rows))
 
     def handle_timer(self, now: Instant) -> None:
+        self.attachments.handle_timer(now)
         for interface, entry in list(self._soliciting.items()):
             if entry.next_at > now.monotonic:
                 continue
@@ -139,9 +154,21 @@ class MobileNode:
             usable = information.autonomous and information.valid_lifetime_s > 0
             if not usable or prefix.prefixlen != 64 or prefix.is_link_local:
                 continue
+            accesses = self._advertised.setdefault(prefix, [])
+            if interface not in accesses:
+                accesses.append(interface)
             if prefix in self.prefixes:
+                self._prefer(prefix)
                 continue
             self.prefixes[prefix] = interface
             self._outbox.put(AssignAddress(prefix))
             self._outbox.put(PreferAccess(prefix, interface))
             self._outbox.put(Log("address", {"interface": interface, "prefix": str(prefix)}))
+
+    def _prefer(self, prefix: IPv6Network) -> None:
+        """After a handover, packets from a prefix leave where it is advertised now. An access stays
+        preferred as long as it is up, and as no other has the prefix (RFC 7847 section 3.2)."""
+        accesses = self._advertised[prefix]
+        if accesses and self.prefixes[prefix] not in accesses:
+            self.prefixes[prefix] = accesses[0]
+            self._outbox.put(PreferAccess(prefix, accesses[0]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from nodes.awaited_moves import AwaitedMove
 from nodes.control_requests import (
     AddFlow,
     ListBindings,
@@ -33,6 +34,11 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
             core.remove_flow(request.mn, request.fid, token)
         case Revoke():
             _revoke(core, request, token)
+        case MoveFlow(await_ms=int(await_ms)):
+            at = now()
+            deadline = at.monotonic + await_ms / 1000
+            move = AwaitedMove(request.mn, request.fid, request.to, token, deadline)
+            core.await_move(move, at)
         case MoveFlow():
             bid = core.resolve(request.mn, request.to)
             if bid is None:

@@ -39,6 +39,7 @@ class MnForwarding:
         self._routing = Routing()
         self._nftables = Transactions()
         self._marks = {name: mark for mark, name in enumerate(config.access_interfaces, start=1)}
+        self._preferred: dict[IPv6Network, int] = {}  # the routing table of each prefix
         self._nftables.run(self._rules())
         for timeout in ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"):
             (NETFILTER_SYSCTLS / timeout).write_text(str(FLOW_LIFETIME_S), encoding="ascii")
@@ -63,7 +64,11 @@ class MnForwarding:
                 self._routing.set_mtu(self._config.logical_interface, mtu)
             case PreferAccess(prefix, interface):
                 table = FIRST_ROUTING_TABLE + self._marks[interface]
+                previous = self._preferred.get(prefix)
                 self._routing.add_rule(PREFIX_PRIORITY, RuleMatch(source=prefix), table)
+                if previous is not None:
+                    self._routing.delete_rule(PREFIX_PRIORITY, RuleMatch(source=prefix), previous)
+                self._preferred[prefix] = table
             case SteerUplink(rows):
                 rules = [
                     f"add rule {TABLE} decided {match_expression(uplink_selector(row.selector))} "

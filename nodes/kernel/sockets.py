@@ -104,6 +104,45 @@ class DiscoverySocket:
         self._socket.close()
 
 
+class Frame(NamedTuple):
+    """The payload of a frame that arrived."""
+
+    data: bytes
+    source: bytes
+    interface: str
+
+
+class LinkSocket:
+    """Packet socket for one EtherType, on all interfaces of this namespace."""
+
+    def __init__(self, ethertype: int) -> None:
+        self._ethertype = ethertype
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ethertype))
+        self._socket.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def receive(self) -> Frame | None:
+        """The next frame that was sent to this node, or None if there is none now."""
+        while True:
+            try:
+                data, sender = self._socket.recvfrom(MAX_DATAGRAM)
+            except BlockingIOError:
+                return None
+            except OSError:  # ENETDOWN: an interface went down
+                continue
+            interface, _, direction, _, source = sender
+            if direction == socket.PACKET_HOST:
+                return Frame(data, source, interface)
+
+    def send(self, data: bytes, interface: str, destination: bytes) -> None:
+        self._socket.sendto(data, (interface, self._ethertype, 0, 0, destination))
+
+    def close(self) -> None:
+        self._socket.close()
+
+
 class LinkMonitor:
     """Readable when some interface of this namespace, or one of its addresses, changed. It tells
     that, not what: whoever wakes up looks at the state, so that no event can be missed by reading

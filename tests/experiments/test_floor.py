@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import floor
+from experiments.moves import plan
 from experiments.spec import RunSpec
+from nodes.strict import InputError, convert, to_builtins
 from tests.experiments.synthetic import run_spec
 
 
@@ -135,3 +137,55 @@ def test_a_static_uplink_has_no_floor() -> None:
 def test_no_path_is_an_error() -> None:
     with pytest.raises(ValueError, match="no path from cn to mn"):
         floor.path_between(run_spec().topology, "cn", "mn")
+
+
+DYNAMIC = {
+    "attachments": [
+        {"access": "wlan", "at_s": 1.0},
+        {"access": "cell", "at_s": 2.0, "dynamic": True},
+    ],
+    "flows": {"a": {"kind": "udp", "anchor": "wlan", "start": "wlan", "port": 5001}},
+    "moves": [{"flow": "a", "to": "cell", "at_s": 12.0}],
+}
+
+
+def test_dynamic_attachment_takes_a_request_and_a_pbu_by_hand() -> None:
+    spec = dynamic_spec()
+    # 64 octets and the Ethernet header over the access, then a PBU of 136 + 14 over two links.
+    expected = 25 + 78 * 8 / 10e3 + 10 + 2 * 150 * 8 / 1e6
+    assert floor.attachment_ms(spec, "cell") == pytest.approx(expected)
+    assert floor.signalling_ms(spec, spec.flows["a"], "cell") == 0.0
+
+
+def test_only_the_first_move_to_an_access_attaches() -> None:
+    moves = [{"flow": "a", "to": to, "at_s": at_s} for to, at_s in MOVES]
+    records = plan(dynamic_spec(moves=moves), [at_s for _, at_s in MOVES])
+    assert [record.attaches for record in records] == [True, False, False]
+
+
+MOVES = (("cell", 10.0), ("wlan", 14.0), ("cell", 18.0))
+
+
+def dynamic_spec(**changes: Any) -> RunSpec:
+    document = to_builtins(run_spec("unique"))
+    document |= {**DYNAMIC, **changes}
+    document["protocol"]["attachment"] = "layer-2"
+    return convert(document, RunSpec, "test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"protocol": {}}, 'protocol.attachment = "layer-2"'),
+        (
+            {"attachments": [{"access": "wlan", "at_s": 1.0, "dynamic": True}]},
+            "flow a uses wlan from its beginning",
+        ),
+    ],
+)
+def test_dynamic_attachments_that_can_not_be_are_refused(
+    changes: dict[str, Any], words: str
+) -> None:
+    document = to_builtins(dynamic_spec()) | changes
+    with pytest.raises(InputError, match=words):
+        convert(document, RunSpec, "test")

@@ -190,3 +190,19 @@ def test_a_node_that_follows_the_network_decides_nothing_rfc7864_3_1() -> None:
     with pytest.raises(ValueError, match="to is 'mn-dsl'"):
         own().bind_flow(replace(FLOW, interface="mn-dsl"))
     assert core.take_actions() == []
+
+
+def test_after_a_handover_packets_leave_where_the_prefix_is_now_rfc7847_3_2(
+    domain: type[Domain], node: MobileNode
+) -> None:
+    for interface in ("mn-wlan", "mn-cell"):
+        node.link_up(interface, domain.at(0))
+        node.router_advertised(interface, ROUTER, advertisement(P1), domain.at(1))
+    assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-wlan")]
+    node.link_down("mn-wlan", domain.at(2))
+    assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-cell")]
+    node.link_down("mn-cell", domain.at(3))
+    node.link_up("mn-wlan", domain.at(4))
+    assert domain.of(PreferAccess, node.take_actions()) == []
+    node.router_advertised("mn-wlan", ROUTER, advertisement(P1), domain.at(5))
+    assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-wlan")]

@@ -130,10 +130,10 @@ class Scenario:
             )
             self._children.append(child)
 
-    def order(self, flow: str, to: str) -> None:
+    def order(self, flow: str, to: str, **arguments: Any) -> None:
         """Order a move; `answers` has the reply."""
         fid = flow_ids(self.job.spec)[flow]
-        self.session.send({"op": "move-flow", "mn": MN_ID, "fid": fid, "to": to})
+        self.session.send({"op": "move-flow", "mn": MN_ID, "fid": fid, "to": to, **arguments})
 
     def ask_node(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
         """One request to the control socket of a MAG or the MN, and its reply."""
