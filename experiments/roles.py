@@ -57,6 +57,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         seed=seed,
         address=address_of(spec, lma),
         control_socket=control_socket,
+        state=control_socket.with_name(f"{lma}.state"),
         prefix_pool=HOME_PREFIX_POOL,
         mobile_nodes={
             MN_ID: MobileNodePolicy(
@@ -88,6 +89,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             control_socket=control_socket.with_name(f"{mag}.sock"),
             proxy_coa=address_of(spec, mag),
             lma=lma_config.address,
+            state=control_socket.with_name(f"{mag}.state"),
             access_interfaces={
                 link.interface(mag): AccessProfile(
                     mn_id=MN_ID,

@@ -35,10 +35,27 @@ class Testbed(NamedTuple):
     network: Network
     roles: Roles
     daemons: list[Child]
+    folder: Path
 
     def ended(self) -> list[str]:
         """The daemons that are not running any more."""
         return [child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]]
+
+    def kill(self, node: str) -> None:
+        """SIGKILL the daemon of LMA or MAG `node`: what it had in the kernel stays."""
+        (child,) = [child for child in self.daemons if child.name == node]
+        self.daemons.remove(child)
+        child.kill()
+        child.wait(EXIT_LIMIT_S)
+
+    def start(self, node: str) -> None:
+        """Start the daemon of a LMA or MAG that was killed."""
+        config = self.roles.mags.get(node)
+        if config is None:
+            child = _start(self.network, node, run_lma, self.roles.lma, self.folder)
+        else:
+            child = _start(self.network, node, run_mag, config, self.folder)
+        self.daemons.append(child)
 
 
 @contextlib.contextmanager
@@ -59,7 +76,7 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
             for mag, config in roles.mags.items():
                 children.append(_start(network, mag, run_mag, config, folder))
             children.append(_start(network, mn, run_mn, roles.mn, folder))
-            yield Testbed(network, roles, children)
+            yield Testbed(network, roles, children, folder)
         finally:
             end(children)
 

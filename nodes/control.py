@@ -39,6 +39,8 @@ class ControlServer(Generic[R]):
         self._handle = handle
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         previous = os.umask(0o177)
+        if _left_over(path):
+            path.unlink()
         try:
             self._socket.bind(str(path))
         finally:
@@ -81,6 +83,18 @@ class ControlServer(Generic[R]):
         self._waiting[token] = (connection, request.id)
         self._handle(request, token)
         self._daemon.carry_out()
+
+
+def _left_over(path: Path) -> bool:
+    """Whether `path` is the socket of a process that was killed: nobody listens."""
+    if not path.is_socket():
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return True
+    return False
 
 
 class Connection:

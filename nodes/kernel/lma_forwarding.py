@@ -67,7 +67,8 @@ class LmaForwarding:
         self._address = address
         self._routing = Routing()
         self._nftables = Transactions()
-        self._nftables.run(_SKELETON)
+        self._routing.sweep("mag", (), (RULE_PRIORITY,))
+        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", _SKELETON)
         self._marks: dict[IPv6Address, int] = {}
         self._prefixes: set[IPv6Network] = set()
         self._flows: dict[int, ClassifiedRow] = {}

@@ -21,6 +21,7 @@ DOWNLINK_PRIORITY = 90
 DOWNLINK_REST_PRIORITY = 91
 UPLINK_PRIORITY = 100
 UPLINK_REST_PRIORITY = 110
+_PRIORITIES = (DOWNLINK_PRIORITY, DOWNLINK_REST_PRIORITY, UPLINK_PRIORITY, UPLINK_REST_PRIORITY)
 FROM_TUNNEL = RuleMatch(incoming=TUNNEL)
 
 
@@ -28,6 +29,7 @@ class MagForwarding:
     def __init__(self, proxy_coa: IPv6Address, access_interfaces: tuple[str, ...]) -> None:
         self._proxy_coa = proxy_coa
         self._routing = Routing()
+        self._routing.sweep("lma", (UPLINK_TABLE, DOWNLINK_TABLE), _PRIORITIES)
         for interface in access_interfaces:
             self._routing.add_rule(UPLINK_REST_PRIORITY, RuleMatch(incoming=interface), None)
 

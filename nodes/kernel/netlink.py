@@ -17,13 +17,15 @@ from typing import NamedTuple
 
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
-NLMSG_ERROR, NLMSG_HEADER_BYTES = 2, 16
+NLMSG_ERROR, NLMSG_DONE, NLMSG_HEADER_BYTES = 2, 3, 16
+NLM_F_DUMP = 0x300
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
 NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 0x200, 1
 NLA_F_NESTED = 0x8000
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR = 16, 17, 18, 20
-RTM_NEWROUTE, RTM_DELROUTE, RTM_NEWRULE, RTM_DELRULE = 24, 25, 32, 33
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWRULE, RTM_DELRULE = 24, 25, 26, 32, 33
+ROUTE_HEADER_BYTES = 12
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 4, 16, 18
@@ -251,6 +253,26 @@ def delete_route(network: IPv6Network, *, table: int = RT_TABLE_MAIN) -> Request
     return Request(RTM_DELROUTE, 0, body, f"delete route {network} in table {table}")
 
 
+def routes(channel: socket.socket, table: int) -> list[IPv6Network]:
+    """The destinations that a routing table has routes to."""
+    request = Request(RTM_GETROUTE, 0, _route_header(IPv6Network("::/0"), RTN_UNSPEC), "routes")
+    channel.send(_message(request, 0, NLM_F_DUMP))
+    found: list[IPv6Network] = []
+    while True:
+        data = channel.recv(65_536)
+        offset = 0
+        while offset < len(data):
+            length, kind, _, _, _ = struct.unpack_from("=IHHII", data, offset)
+            if kind in (NLMSG_DONE, NLMSG_ERROR):
+                return found
+            body = data[offset + NLMSG_HEADER_BYTES : offset + length]
+            fields = dict(attributes(body[ROUTE_HEADER_BYTES:]))
+            if struct.unpack("=I", fields[RTA_TABLE])[0] == table:
+                address = IPv6Address(fields.get(RTA_DST, bytes(16)))
+                found.append(IPv6Network((address, body[1])))
+            offset += length + -length % 4
+
+
 def _route_header(network: IPv6Network, kind: int) -> bytes:
     return struct.pack(
         "=BBBBBBBBI",
@@ -276,6 +298,13 @@ class RuleMatch(NamedTuple):
     mark: int | None = None
     source: IPv6Network | None = None
     incoming: str | None = None
+
+
+def delete_rule_with(priority: int) -> Request:
+    """Delete one of the rules with this priority, whatever it matches."""
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET6, 0, 0, 0, RT_TABLE_UNSPEC, 0, 0, 0, 0)
+    body += u32(FRA_PRIORITY, priority)
+    return Request(RTM_DELRULE, 0, body, f"delete rule {priority}")
 
 
 def rule(priority: int, match: RuleMatch, table: int | None, *, add: bool) -> Request:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import errno
+import re
+import socket
+from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
@@ -83,6 +86,29 @@ class Routing:
 
     def delete_rule(self, priority: int, match: RuleMatch, table: int | None) -> None:
         self._do(netlink.rule(priority, match, table, add=False))
+
+    def sweep(self, tunnels: str, tables: Iterable[int], priorities: Iterable[int]) -> None:
+        """Remove what a predecessor that was killed left: tunnels whose names are `tunnels` and a
+        number, the routes of `tables`, and the rules with these `priorities`."""
+        for _, name in socket.if_nameindex():
+            if re.fullmatch(rf"{tunnels}\d+", name):
+                self.delete_link(name)
+        for table in tables:
+            for destination in netlink.routes(self._channel, table):
+                self.delete_route(destination, table=table)
+        for priority in priorities:
+            while self._delete_rule_with(priority):
+                pass
+
+    def _delete_rule_with(self, priority: int) -> bool:
+        """False if there is none."""
+        try:
+            self._do(netlink.delete_rule_with(priority))
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            return False
+        return True
 
     def add_address(self, interface: str, address: IPv6Address, prefix_length: int) -> None:
         """Without duplicate address detection: a point-to-point link, and the home network prefix
