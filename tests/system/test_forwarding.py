@@ -154,3 +154,34 @@ def test_mag_sends_nothing_back_that_came_out_of_the_tunnel(kernel: Kernel, tmp_
             "mn-cell": [(False, "registered")],
         }
         assert here == expected.get(link, []), link
+
+
+def test_tunnels_of_the_lma_treat_ecn_with_full_functionality(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    """RFC 5213 section 5.6.3, RFC 3168 section 9.1.1."""
+    folder = put_job(tmp_path, make_job())
+    carry_out_check(kernel, folder, "forwarding_checks.congestion")
+    links = {name: wire.read(folder / "wire" / f"{name}.pcapng") for name in ("lma-core", "cn-lma")}
+    tunneled = {
+        case: (datagram.traffic_class, datagram.innermost.traffic_class)
+        for datagram in links["lma-core"]
+        if datagram.source == LMA and (case := _case(datagram)) is not None
+    }
+    # Not-ECT and ECT are copied to the outer header, and CE becomes ECT(0) there.
+    assert tunneled == {0: (0, 0), 1: (1, 1), 2: (2, 2), 3: (2, 3)}
+    arrived = {
+        divmod(case - 10, 10): datagram.traffic_class
+        for datagram in links["cn-lma"]
+        if (case := _case(datagram)) is not None and case >= 10
+    }
+    # CE on the outside marks ECT inside, and drops what can't be marked; all else is as it was.
+    not_ect, ce = 0, 3
+    expected = {
+        (outer, inner): ce if outer == ce else inner for outer in range(4) for inner in range(4)
+    }
+    del expected[ce, not_ect]
+    # Linux follows RFC 6040 section 4.2, which replaced RFC 3168's rules, here: see decisions.md.
+    ect_1, ect_0 = 1, 2
+    expected[ect_1, ect_0] = ect_1
+    assert arrived == expected

@@ -28,6 +28,7 @@ class Datagram:
     destination: IPv6Address
     next_header: int
     hop_limit: int
+    traffic_class: int
     length: int
     payload: bytes
 
@@ -65,6 +66,7 @@ def _datagram(
         IPv6Address(data[24:40]),
         next_header,
         hop_limit,
+        (data[0] << 4 | data[1] >> 4) & 0xFF,
         40 + length,
         data[40 : 40 + length],
     )

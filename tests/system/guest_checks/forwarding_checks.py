@@ -171,6 +171,46 @@ def strays(folder: Path) -> dict[str, str]:
     return destinations
 
 
+def congestion(folder: Path) -> None:
+    """Packets with all values of the ECN field, through the tunnels of the LMA: from the CN (case:
+    the value), and from a MAG (case: 10 times the outer value and the inner one)."""
+    with scenario(folder) as course:
+        course.attach()
+        bindings = course.ask("bindings")
+        prefixes = {entry["access"]: entry["prefixes"][0] for entry in bindings}
+        topology = course.job.spec.topology
+        cn, mag = topology.nodes["cn"].address, topology.nodes["mag2"].address
+        assert cn is not None
+        sinks = [
+            _socket(course, "cn", cn, SPOOFED_PORT),
+            _socket(course, "mn", course.addresses["a"], SPOOFED_PORT),
+        ]
+        encapsulated = socket_in(
+            course.network.namespace("mag2"),
+            lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPV6_IN_IPV6),
+        )
+        encapsulated.bind((str(mag), 0))
+        at_s = 4.0
+        for ecn in range(4):
+            at_s += 0.1
+            course.until(at_s)
+            sinks[0].setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, ecn)
+            to = (str(course.addresses["a"]), SPOOFED_PORT)
+            sinks[0].sendto(f"case {ecn}".encode(), to)
+        source = IPv6Address(prefixes["cell"].replace("::/64", "::1"))
+        for outer in range(4):
+            encapsulated.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, outer)
+            for inner in range(4):
+                at_s += 0.1
+                course.until(at_s)
+                payload = f"case {10 * (outer + 1) + inner}".encode()
+                datagram = _datagram(source, cn, payload, inner)
+                encapsulated.sendto(datagram, (str(topology.nodes["lma"].address), 0))
+        course.until(at_s + 1.0)
+        for channel in (*sinks, encapsulated):
+            channel.close()
+
+
 def _frames_to_mag(course: Scenario, access: str) -> socket.socket:
     interface = course.job.spec.topology.access_link(access).interface("mn")
     channel = socket_in(
@@ -186,14 +226,20 @@ def _ethernet(course: Scenario, access: str) -> bytes:
     return bytes.fromhex((MAG_MAC + mac(topology, name, "mn")).replace(":", "")) + b"\x86\xdd"
 
 
-def _datagram(source: IPv6Address, destination: IPv6Address, payload: bytes) -> bytes:
+def _datagram(
+    source: IPv6Address, destination: IPv6Address, payload: bytes, traffic_class: int = 0
+) -> bytes:
     """An IPv6 packet with a UDP datagram."""
     length = 8 + len(payload)
     udp = b"".join(number.to_bytes(2, "big") for number in (SPOOFED_PORT, SPOOFED_PORT, length))
     pseudo = source.packed + destination.packed + length.to_bytes(4, "big") + UDP.to_bytes(4, "big")
     total = _ones_complement_sum(pseudo + udp + b"\0\0" + payload)
     checksum = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")
-    header = b"\x60\0\0\0" + length.to_bytes(2, "big") + bytes([UDP, 64])
+    header = (
+        (6 << 28 | traffic_class << 20).to_bytes(4, "big")
+        + length.to_bytes(2, "big")
+        + bytes([UDP, 64])
+    )
     return header + source.packed + destination.packed + udp + checksum + payload
 
 
