@@ -15,6 +15,12 @@ from typing import NamedTuple
 
 from experiments.pcapng import Packet, read_packets
 from nodes import neighbour_discovery as nd
+from nodes.wire.attachment import (
+    ETHERTYPE,
+    AttachmentAnswer,
+    AttachmentMessage,
+    decode_attachment,
+)
 from nodes.wire.codec import decode
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.messages import (
@@ -89,14 +95,16 @@ def signalling_steps(
 def access_steps(
     capture: Path, mn: str, gateway: str, flows: Mapping[int, str], access: str
 ) -> list[Step]:
-    """Neighbour discovery on an access, and the packets of `flows` that arrive there: FIDs and
-    their names."""
+    """Neighbour discovery and layer-2 signalling on an access, and the packets of `flows`, FIDs and
+    their names, that arrive there."""
     steps = []
     for packet in read_packets(capture):
         source, destination = (mn, gateway) if packet.outbound else (gateway, mn)
         payload = packet.data[ETHERNET + IPV6 :]
         text = None
-        if _next_header(packet) == ICMPV6:
+        if packet.data[12:ETHERNET] == ETHERTYPE.to_bytes(2, "big"):
+            text = _attachment(decode_attachment(packet.data[ETHERNET:]))
+        elif _next_header(packet) == ICMPV6:
             text = _discovery(payload, *_addresses(packet))
         elif _next_header(packet) == UDP and payload[8:10] == b"FM" and not packet.outbound:
             (fid,) = struct.unpack_from("!H", payload, 10)
@@ -154,6 +162,13 @@ def _discovery(data: bytes, source: IPv6Address, destination: IPv6Address) -> st
     prefixes = " ".join(str(information.prefix) for information in message.prefixes)
     ends = ", no default router" if message.router_lifetime_s == 0 else ""
     return f"Router Advertisement [{prefixes}]{ends}"
+
+
+def _attachment(message: AttachmentMessage) -> str:
+    if not isinstance(message, AttachmentAnswer):
+        handoff = message.option(HandoffIndicator)
+        return "attachment request" + ("" if handoff is None else f" HI {int(handoff.hint)}")
+    return f"attachment answer status {int(message.status)}"
 
 
 def _label(message: Message) -> str:

@@ -20,6 +20,8 @@ from experiments.sequence_chart import (
     mermaid,
     signalling_steps,
 )
+from tests.system.guest_checks.attachment_checks import LEAVES_S
+from tests.system.guest_checks.restart_checks import START_S
 from tests.system.guests import carry_out_check, make_job, put_job
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "call-flows.md"
@@ -34,12 +36,15 @@ FLOW = {"kind": "udp", "anchor": "wlan", "start": "wlan", "port": 5001, "from_s"
 
 
 class CallFlow(NamedTuple):
-    """`course` is a function of guest_checks; `changes` are to the run's document."""
+    """`course` is a function of guest_checks; `changes` are to the run's document. The chart begins
+    at `from_s` of the run, or when the course says."""
 
     title: str
     text: str
     course: str
     changes: dict[str, Any]
+    from_s: float = 0.0
+    arguments: dict[str, Any] = {}  # noqa: RUF012 - never changed
 
 
 def _protocol(**values: Any) -> dict[str, Any]:
@@ -47,6 +52,13 @@ def _protocol(**values: Any) -> dict[str, Any]:
 
 
 COURSES = "call_flow_courses"
+DYNAMIC = {
+    **_protocol(prefix_model="unique", attachment="layer-2"),
+    "attachments": [
+        {"access": "wlan", "at_s": 1.0},
+        {"access": "cell", "at_s": 2.0, "dynamic": True},
+    ],
+}
 CALL_FLOWS = (
     CallFlow(
         "Attachment, and a second one with a unique prefix",
@@ -98,6 +110,38 @@ CALL_FLOWS = (
         _protocol(prefix_model="unique", switch="on-ack"),
     ),
     CallFlow(
+        "A move by dynamic attachment",
+        "The rival approach: at the instant of the move the node attaches its second interface to "
+        "the session, by layer-2 signalling (docs/layer-2-signalling.md).",
+        "attachment_checks.dynamic",
+        DYNAMIC,
+        LEAVES_S,
+    ),
+    CallFlow(
+        "Handover of everything",
+        "RFC 5213 section 5.4.1.2: the node leaves one access and attaches to the other with HI 2, "
+        "by layer-2 signalling.",
+        "attachment_checks.handover",
+        {**DYNAMIC, "moves": []},
+        LEAVES_S,
+    ),
+    CallFlow(
+        "A MAG that starts again",
+        "RFC 5847: it says so, and the nodes that are attached register anew.",
+        "restart_checks.killed",
+        {"attachments": ATTACHMENTS, "moves": []},
+        START_S - 0.1,
+        {"node": "mag2"},
+    ),
+    CallFlow(
+        "An LMA that starts again",
+        "RFC 5847: its MAGs notice, and register their nodes anew.",
+        "restart_checks.killed",
+        {"attachments": ATTACHMENTS, "moves": []},
+        START_S - 0.1,
+        {"node": "lma"},
+    ),
+    CallFlow(
         "Departure",
         "RFC 5213 section 6.9.1.4: the MAG lists the session's prefixes, with HI 4.",
         f"{COURSES}.departure",
@@ -120,7 +164,8 @@ def chart(kernel: Kernel, flow: CallFlow, folder: Path) -> str:
         flow.changes,
     )
     put_job(folder, job)
-    from_ns = carry_out_check(kernel, folder, flow.course)["from_ns"]
+    result = carry_out_check(kernel, folder, flow.course, **flow.arguments)
+    from_ns = result.get("from_ns") or result["start_ns"] + round(flow.from_s * 1e9)
     wire = folder / "wire"
     steps = signalling_steps(
         wire / "lma-core.pcapng", [wire / "core-mag1.pcapng", wire / "core-mag2.pcapng"], NAMES
