@@ -46,6 +46,7 @@ from nodes.wire.messages import (
     UpdateNotificationStatus,
 )
 from nodes.wire.options import (
+    AccessLinkReport,
     AccessTechnologyType,
     HandoffIndicator,
     HomeNetworkPrefix,
@@ -53,6 +54,7 @@ from nodes.wire.options import (
     MobileNodeLinkLayerIdentifier,
     Option,
     Timestamp,
+    VendorSpecific,
 )
 
 LIFETIME_UNIT_S = 4
@@ -199,7 +201,7 @@ class MobileAccessGateway:
         elif isinstance(message, ProxyBindingAcknowledgement) and message.proxy_registration:
             self._acknowledged(message, now)
         elif isinstance(message, UpdateNotification):
-            self._notifications.receive(message, source)
+            self._notifications.receive(message, source, now)
         elif isinstance(message, BindingRevocationIndication):
             self._revoke(message, source)
         elif isinstance(message, Heartbeat):
@@ -433,11 +435,42 @@ class MobileAccessGateway:
         self._outbox.put(Advertise(entry.interface, entry.prefixes, self.config.router_lifetime_s))
 
     def _act_on(
-        self, message: UpdateNotification
+        self, message: UpdateNotification, now: Instant
     ) -> tuple[UpdateNotificationStatus, tuple[HomeNetworkPrefix, ...]]:
         if message.reason == UpdateNotificationReason.FLOW_MOBILITY:
             return self._flow_mobility(message)
+        if message.reason == UpdateNotificationReason.FORCE_REREGISTRATION:
+            return self._register_again(message, now), ()
+        if message.reason == UpdateNotificationReason.UPDATE_SESSION_PARAMETERS:
+            # There are none that could be applied here: RFC 7077 section 6.1.
+            return UpdateNotificationStatus.FAILED_TO_UPDATE_SESSION_PARAMETERS, ()
+        if (
+            message.reason == UpdateNotificationReason.VENDOR_SPECIFIC_REASON
+            and message.option(VendorSpecific) is None
+            and message.option(AccessLinkReport) is None
+        ):
+            return UpdateNotificationStatus.MISSING_VENDOR_SPECIFIC_OPTION, ()
         return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
+
+    def _register_again(
+        self, message: UpdateNotification, now: Instant
+    ) -> UpdateNotificationStatus:
+        """RFC 7077 section 6.1: a PBU for each session of the mobile node; one that waits for its
+        answer brings the session's parameters, too."""
+        identifier = message.option(MobileNodeIdentifier)
+        if identifier is None:
+            return UpdateNotificationStatus.REASON_UNSPECIFIED
+        sessions = [
+            entry
+            for entry in self.bindings.values()
+            if entry.profile.mn_id == identifier.nai and entry.state is Registration.REGISTERED
+        ]
+        for entry in sessions:
+            if entry.request is None:
+                self._request(entry, now, HandoffHint.HANDOFF_STATE_NOT_CHANGED)
+        if not sessions:
+            return UpdateNotificationStatus.MN_NOT_ATTACHED
+        return UpdateNotificationStatus.SUCCESS
 
     def _flow_mobility(
         self, message: UpdateNotification

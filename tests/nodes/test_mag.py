@@ -396,7 +396,6 @@ def test_a_node_that_is_not_attached_rfc7864_4_3_status_132(domain: type[Domain]
         {"mn": None},
         {"prefixes": []},
         {"prefixes": [IPv6Network("::/0")]},
-        {"reason": 2},
         {"reason": 99},
     ],
 )
