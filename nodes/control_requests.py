@@ -70,6 +70,18 @@ class Revoke(
     id: Any = None
 
 
+class ForceRegistration(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag_field="op",
+    tag="force-registration",
+    kw_only=True,
+):
+    mn: str
+    id: Any = None
+
+
 class MoveFlow(
     msgspec.Struct,
     frozen=True,
@@ -87,7 +99,7 @@ class MoveFlow(
     id: Any = None
 
 
-LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow | Revoke
+LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow | Revoke | ForceRegistration
 
 
 class BindFlow(

@@ -171,6 +171,17 @@ class FlowMobility:
         if missing:
             self._initiate(entry, missing, [], now)
 
+    def force_registration(self, mn_id: str, peer: IPv6Address) -> bool:
+        """Ask a MAG to register a mobile node again (RFC 7077 section 5.1: without A flag). False
+        if it knows no Update Notifications."""
+        if peer in self._unsupporting:
+            return False
+        reason = UpdateNotificationReason.FORCE_REREGISTRATION
+        message = UpdateNotification(0, reason, (MobileNodeIdentifier.of(mn_id),))
+        self._outbox.put(self._notifier.send_once(message, peer))
+        self._outbox.put(Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
+        return True
+
     def off_link_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
         """What `entry`'s MAG has to have with the L bit, and gets with a PBA (RFC 7864 section
         3.3): what it has, what its flows need, and ahead of any move what the policy says."""

@@ -13,7 +13,7 @@ from nodes.awaited_moves import AwaitedMove, AwaitedMoves
 from nodes.binding_cache import BindingCache
 from nodes.binding_revocation import BindingRevocation
 from nodes.config import LmaConfig
-from nodes.flow_mobility import FlowMobility
+from nodes.flow_mobility import NOT_SUPPORTED, FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.policy_engine import PolicyEngine
@@ -168,6 +168,16 @@ class LocalMobilityAnchor:
             return self.answer(token, error=f"mn is {mn_id!r}; expected one with that binding")
         self.revocations.revoke(chosen, token, now, whole=len(chosen) == len(entries))
         return self._settle(now)
+
+    def force_registration(self, mn_id: str, token: int) -> None:
+        """Have a mobile node registered again by each of its MAGs (RFC 7077 section 4.1)."""
+        peers = sorted({e.proxy_coa for e in self.bindings.of(mn_id) if e.registered})
+        if not peers:
+            return self.answer(token, error=f"mn is {mn_id!r}; expected one with a binding")
+        asked = [str(peer) for peer in peers if self.flows.force_registration(mn_id, peer)]
+        if not asked:
+            return self.answer(token, error=NOT_SUPPORTED)
+        return self.answer(token, {"asked": asked})
 
     def revoke_mag(self, mag: IPv6Address, token: int, now: Instant) -> None:
         """Revoke all bindings of a MAG."""

@@ -7,6 +7,7 @@ from typing import Any
 from nodes.awaited_moves import AwaitedMove
 from nodes.control_requests import (
     AddFlow,
+    ForceRegistration,
     ListBindings,
     ListFlows,
     LmaRequest,
@@ -32,6 +33,8 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
             _add_flow(core, request, token)
         case RemoveFlow():
             core.remove_flow(request.mn, request.fid, token)
+        case ForceRegistration():
+            core.force_registration(request.mn, token)
         case Revoke():
             _revoke(core, request, token)
         case MoveFlow(await_ms=int(await_ms)):

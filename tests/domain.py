@@ -340,6 +340,10 @@ class Network:
         self._carry_out("lma", self.lma.taken())
         return token
 
+    def take_from_lma(self) -> None:
+        """Carry out what was asked of the LMA's core directly."""
+        self._carry_out("lma", self.lma.taken())
+
     def revoke(self, access: str | None = None) -> int:
         """Revoke the MN's binding of an access, or all of its bindings."""
         token = next(self._tokens)
