@@ -28,7 +28,13 @@ from nodes.wire.messages import (
     UpdateNotificationAcknowledgement,
     UpdateNotificationReason,
 )
-from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    Option,
+)
 
 NOT_SUPPORTED = "the MAG doesn't support Update Notifications"
 
@@ -313,6 +319,7 @@ class FlowMobility:
             options=(
                 MobileNodeIdentifier.of(target.mn_id),
                 *(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in prefixes),
+                *self._interface_of(target),
             ),
         )
         subject = PrefixSet(target.bid, prefixes, moves)
@@ -321,6 +328,17 @@ class FlowMobility:
         self._outbox.put(Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)}))
 
         self._switch_early(moves)
+
+    def _interface_of(self, target: BindingCacheEntry) -> tuple[Option, ...]:
+        """An FMI names the mobile node alone (RFC 7864 section 4.2). If that has several interfaces
+        at the MAG, the options of their PBUs tell which one is meant."""
+        here = [e for e in self._bindings.using(target.proxy_coa) if e.mn_id == target.mn_id]
+        if len(here) < 2 or target.link_layer_id is None:
+            return ()
+        return (
+            AccessTechnologyType(target.access_technology),
+            MobileNodeLinkLayerIdentifier(target.link_layer_id),
+        )
 
     def _switch_early(self, moves: list[PendingMove]) -> None:
         """With policy on-send, packets take the new path together with the FMI."""

@@ -485,7 +485,9 @@ class MobileAccessGateway:
             (
                 entry
                 for entry in self.bindings.values()
-                if entry.profile.mn_id == identifier.nai and entry.state is Registration.REGISTERED
+                if entry.profile.mn_id == identifier.nai
+                and entry.state is Registration.REGISTERED
+                and _is_meant(entry, message)
             ),
             None,
         )
@@ -499,6 +501,17 @@ class MobileAccessGateway:
     def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
         fields = {"interface": entry.interface, "mn": entry.profile.mn_id, **details}
         self._outbox.put(Log(event, fields))
+
+
+def _is_meant(entry: BindingUpdateListEntry, message: UpdateNotification) -> bool:
+    """Whether the interface is the one that the message names, if it names one: an LMA does when
+    the mobile node has several at this MAG."""
+    technology = message.option(AccessTechnologyType)
+    identifier = message.option(MobileNodeLinkLayerIdentifier)
+    profile = entry.profile
+    return (technology is None or technology.technology == profile.access_technology) and (
+        identifier is None or identifier.identifier == parse_link_layer_id(profile.link_layer_id)
+    )
 
 
 def _may_report(entry: BindingUpdateListEntry) -> bool:

@@ -30,6 +30,7 @@ class MagForwarding:
         self._proxy_coa = proxy_coa
         self._routing = Routing()
         self._routing.sweep("lma", (UPLINK_TABLE, DOWNLINK_TABLE), _PRIORITIES)
+        self._hosts: dict[IPv6Network, dict[str, IPv6Address]] = {}
         for interface in access_interfaces:
             self._routing.add_rule(UPLINK_REST_PRIORITY, RuleMatch(incoming=interface), None)
 
@@ -46,6 +47,7 @@ class MagForwarding:
                 self._routing.delete_rule(DOWNLINK_REST_PRIORITY, FROM_TUNNEL, None)
                 self._routing.delete_link(TUNNEL)
             case HostPrefix(interface, prefix, _, mn_link_local):
+                self._hosts.setdefault(prefix, {})[interface] = mn_link_local
                 self._routing.replace_route(
                     prefix, interface, gateway=mn_link_local, table=DOWNLINK_TABLE
                 )
@@ -54,7 +56,16 @@ class MagForwarding:
             case UnhostPrefix(interface, prefix):
                 match = RuleMatch(source=prefix, incoming=interface)
                 self._routing.delete_rule(UPLINK_PRIORITY, match, UPLINK_TABLE)
-                self._routing.delete_route(prefix, table=DOWNLINK_TABLE)
+                hosts = self._hosts[prefix]
+                del hosts[interface]
+                if not hosts:
+                    self._routing.delete_route(prefix, table=DOWNLINK_TABLE)
+                    return
+                # Of several interfaces of a mobile node here, the one that got the prefix last.
+                other = next(reversed(hosts))
+                self._routing.replace_route(
+                    prefix, other, gateway=hosts[other], table=DOWNLINK_TABLE
+                )
 
     def tunnel_mtu(self) -> int:
         """What the MTU option of Router Advertisements says (RFC 5213 section 6.9.2)."""

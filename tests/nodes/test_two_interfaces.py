@@ -1,0 +1,90 @@
+"""Two interfaces of a mobile node at one MAG: whom an FMI means (RFC 7864 section 4.2 names the
+mobile node only)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodes.actions import Send
+from nodes.config import AccessProfile, MobileNodePolicy
+from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.wire.messages import UpdateNotification
+from nodes.wire.options import (
+    AccessTechnologyType,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    MobileNodeLinkLayerIdentifier,
+    Option,
+)
+from nodes.wire.traffic_selector import IPv6TrafficSelector
+
+if TYPE_CHECKING:
+    from tests.domain import Domain
+
+
+def notification(domain: type[Domain], second_at_mag1: bool) -> UpdateNotification:
+    """The FMI of a move to the cell, where that is at the MAG of the WLAN, or at another."""
+    lma = domain.lma(MobileNodePolicy(prefix_model="unique"))
+    lma.receive(domain.pbu(), 0.0, domain.MAG1)
+    cell = domain.pbu(0.1, technology=domain.CELL, link_layer=domain.LINK_LAYER_2)
+    lma.receive(cell, 0.1, domain.MAG1 if second_at_mag1 else domain.MAG2)
+    first, second = lma.core.bindings
+    selector = IPv6TrafficSelector.of(destination=domain.P1, protocol=17)
+    row = FlowMobilityCacheEntry(1, 1, selector, (first.bid,))
+    lma.core.add_flow(domain.MN, row, 1, domain.at(1))
+    lma.core.move_flow(domain.MN, 1, second.bid, 2, domain.at(1))
+    (message,) = [a.message for a in domain.of(Send, lma.taken())]
+    assert isinstance(message, UpdateNotification)
+    return message
+
+
+def test_an_fmi_names_the_interface_where_there_are_two(domain: type[Domain]) -> None:
+    usual: list[Option] = [
+        MobileNodeIdentifier.of(domain.MN),
+        HomeNetworkPrefix.of(domain.P1, off_link=True),
+    ]
+    assert list(notification(domain, second_at_mag1=False).options) == usual
+    named = [
+        AccessTechnologyType(domain.CELL),
+        MobileNodeLinkLayerIdentifier(domain.LINK_LAYER_2),
+    ]
+    assert list(notification(domain, second_at_mag1=True).options) == [*usual, *named]
+
+
+@pytest.mark.parametrize("wanted", ["wlan", "cell"])
+def test_the_mag_uses_the_interface_that_is_named(domain: type[Domain], wanted: str) -> None:
+    accesses = {
+        "wlan": (domain.WLAN, domain.LINK_LAYER_1, domain.P1),
+        "cell": (domain.CELL, domain.LINK_LAYER_2, domain.P2),
+    }
+    mag = domain.mag(
+        access_interfaces={
+            name: AccessProfile(
+                mn_id=domain.MN,
+                access_technology=technology,
+                link_layer_id=link_layer.hex(":"),
+            )
+            for name, (technology, link_layer, _) in accesses.items()
+        }
+    )
+    for name, (_, _, prefix) in accesses.items():
+        mag.interface = name
+        mag.registered((prefix,))
+    technology, link_layer, _ = accesses[wanted]
+    message = domain.fmi(1, [domain.P3])
+    options = (
+        *message.options,
+        AccessTechnologyType(technology),
+        MobileNodeLinkLayerIdentifier(link_layer),
+    )
+    mag.receive(UpdateNotification(1, message.reason, options, acknowledge=True), 1.0)
+    found = {name: entry.off_link_prefixes for name, entry in mag.core.bindings.items()}
+    assert found == {"wlan": (), "cell": (), wanted: (domain.P3,)}
+    # An interface that isn't here: the mobile node isn't attached with it.
+    options = (*message.options, AccessTechnologyType(11))
+    (answer,) = domain.of(
+        Send, mag.receive(UpdateNotification(2, message.reason, options, acknowledge=True), 1.0)
+    )
+    assert answer.message.status == 132  # type: ignore[attr-defined]
