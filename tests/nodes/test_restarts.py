@@ -189,3 +189,21 @@ def test_registrations_answered_by_a_dead_lma_are_not_lost(domain: type[Domain])
     network.start("lma")
     network.run(1)
     assert len(list(network.lma.core.bindings)) == 2
+
+
+def test_a_late_notice_of_a_mags_restart_ends_nothing_that_was_confirmed_since_rfc5847_3_2(
+    domain: type[Domain],
+) -> None:
+    network = domain.network("unique")
+    network.run(65)
+    network.crash("mag1")
+    network.run(5)
+    network.fate = lambda message: () if isinstance(message, Heartbeat) else (0.01,)
+    network.start("mag1")
+    network.run(1)
+    network.fate = lambda message: (0.01,)
+    assert "peer-restarted" not in network.events()
+    network.run(100)
+    assert "peer-restarted" in network.events()
+    assert len([entry for entry in network.lma.core.bindings if entry.registered]) == 2
+    assert prefixes_at(network, "mag1") == {domain.P1}
