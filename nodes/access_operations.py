@@ -16,7 +16,7 @@ from nodes.control_requests import (
 )
 from nodes.daemon import now
 from nodes.flow_table import FlowTableEntry, uplink_selector
-from nodes.kernel.selector_rules import match_expression
+from nodes.kernel.selector_rules import match_expressions
 from nodes.mag import MobileAccessGateway
 from nodes.mn import MobileNode
 from nodes.selectors import selector_fields, selector_of
@@ -28,7 +28,7 @@ def operate_mn(core: MobileNode, request: MnRequest, token: int) -> None:
         match request:
             case BindFlow():
                 selector = selector_of(request.selector)
-                match_expression(uplink_selector(selector))
+                match_expressions(uplink_selector(selector))
                 row = FlowTableEntry(request.fid, request.priority, selector, request.to)
                 core.bind_flow(row)
                 core.answer(token, {"fid": request.fid})

@@ -100,7 +100,8 @@ class UnroutePrefix:
 
 @dataclass(frozen=True, slots=True)
 class InstallFlow:
-    """Classify packets that match `entry`; `key` names the flow in this LMA."""
+    """Classify packets that match `entry`, from the next ForwardFlows on; `key` names the flow in
+    this LMA. A later one with the same key replaces it."""
 
     key: int
     entry: FlowMobilityCacheEntry
@@ -113,14 +114,14 @@ class RemoveFlow:
 
 
 @dataclass(frozen=True, slots=True)
-class ForwardFlow:
-    """The move itself: packets of flow `key` go through the tunnel to `proxy_coa` from now on.
+class ForwardFlows:
+    """The move itself, one atomic change however many flows it is of: a copy of each packet of flow
+    `key` goes through the tunnel to each of its Proxy-CoAs from now on (RFC 6089 section 5.3.6).
 
-    None: the entry is inactive and its packets take the default path (RFC 7864 section 5.2).
+    None of them: the entry is inactive and its packets take the default path.
     """
 
-    key: int
-    proxy_coa: IPv6Address | None
+    paths: tuple[tuple[int, tuple[IPv6Address, ...]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,16 @@ class HostPrefix:
 class UnhostPrefix:
     interface: str
     prefix: IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class FilterFlows:
+    """Of the packets from and to `prefixes` on `interface`, only those of `flows` pass: rows of the
+    MAG's flow mobility cache (RFC 7864 section 5.2). It is the whole set."""
+
+    interface: str
+    prefixes: tuple[IPv6Network, ...] = ()
+    flows: tuple[FlowMobilityCacheEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +227,12 @@ Action = (
     | UnroutePrefix
     | InstallFlow
     | RemoveFlow
-    | ForwardFlow
+    | ForwardFlows
     | WatchUplink
     | IgnoreUplink
     | HostPrefix
     | UnhostPrefix
+    | FilterFlows
     | Advertise
     | Solicit
     | AssignAddress

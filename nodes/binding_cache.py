@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
+from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import HandoffHint, ProxyBindingStatus
 from nodes.wire.options import AccessLinkReport
 
@@ -22,7 +23,8 @@ class BindingCacheEntry:
     """One attached interface of a mobile node.
 
     `prefixes` are those of the session; `flow_mobility_prefixes` are those that the MAG routes
-    besides, because flows to them were moved there (off-link, RFC 7864 section 4.1).
+    besides, because flows to them were moved there (off-link, RFC 7864 section 4.1), and
+    `flow_identifications` the flows that it was told of (section 3.4).
     `link_layer_id` is UNKNOWN_LINK_LAYER_ID if the last request had none; `link_local_address` is
     the MAG's on the access link. `timestamp` is the 64-bit value of the last accepted request, 0 if
     it had none (RFC 5213 section 5.1); `greatest_timestamp` that of all of them (section 5.5).
@@ -44,6 +46,7 @@ class BindingCacheEntry:
     sequence: int = 0
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
+    flow_identifications: tuple[FlowIdentification, ...] = ()
     revocation_in_progress: bool = False  # RFC 5846 section 8.1
     accepted_at: float = 0.0
     access_link_report: AccessLinkReport = field(default_factory=AccessLinkReport)
@@ -121,6 +124,11 @@ class BindingCache:
         """The entries whose session has `prefix`, the preferred one first: the order of the
         default path (RFC 6089 section 5.3.6: lowest BID-PRI)."""
         entries = [entry for entry in self._entries.values() if prefix in entry.prefixes]
+        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+
+    def lent(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
+        """The entries whose MAG routes `prefix` for flows only, in the same order."""
+        entries = [e for e in self._entries.values() if prefix in e.flow_mobility_prefixes]
         return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
 
     def allocate_bid(self) -> int:

@@ -7,6 +7,7 @@ from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.config import AccessProfile
+from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.wire.messages import ProxyBindingUpdate
 
 INITIAL_BINDACK_TIMEOUT_S = 1.0  # RFC 6275 section 12
@@ -26,6 +27,8 @@ class BindingUpdateListEntry:
 
     `prefixes` are on-link; `off_link_prefixes` are routed and never advertised (RFC 7864 section
     4.1); `hosted` are those that are routed at present, and none are while the node is away.
+    `flows` is this binding's part of the flow mobility cache (section 5.2), in order of precedence;
+    `filtered` are the prefixes that are routed for these flows only.
     `request` is the PBU that waits for an answer, to be sent again at `retransmit_at`.
     Times are monotonic, in s.
     """
@@ -37,6 +40,8 @@ class BindingUpdateListEntry:
     prefixes: tuple[IPv6Network, ...] = ()
     off_link_prefixes: tuple[IPv6Network, ...] = ()
     hosted: tuple[IPv6Network, ...] = ()
+    flows: tuple[FlowMobilityCacheEntry, ...] = ()
+    filtered: tuple[IPv6Network, ...] = ()
     request: ProxyBindingUpdate | None = None
     retransmit_at: float | None = None
     timeout: float = INITIAL_BINDACK_TIMEOUT_S

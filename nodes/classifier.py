@@ -13,9 +13,8 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.packet_fields import WITH_PORTS
 from nodes.wire.traffic_selector import IPv6TrafficSelector
-
-_PORT_PROTOCOLS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 
 
 class FiveTuple(NamedTuple):
@@ -59,7 +58,7 @@ def five_tuple(entry: FlowMobilityCacheEntry) -> FiveTuple | None:
     if (
         source is None
         or destination is None
-        or protocol not in _PORT_PROTOCOLS
+        or protocol not in WITH_PORTS
         or source_port is None
         or destination_port is None
         or selector.end_source_address not in (None, source)

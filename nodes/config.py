@@ -21,6 +21,7 @@ Priority = Annotated[int, msgspec.Meta(ge=1, le=127)]
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
 PrefixDelivery = Literal["on-move", "at-attach"]
+Granularity = Literal["prefix", "flow"]
 
 # RFC 5213 leaves the length of a home network prefix open. Mobile nodes make their addresses
 # themselves, for which RFC 4862 and 64-bit interface identifiers need this one.
@@ -41,7 +42,9 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     provides. `decision_maker` takes the decisions about moves: the LMA, with an operator and
     `policies` (see `nodes.policies.make_policy`), or the MN, which the LMA then follows. `switch`
     says when packets take the new path of a flow that needs signalling: after the FMA, or as soon
-    as the FMI is sent. A new session gets `prefixes_per_session` prefixes of its own. `mags` are
+    as the FMI is sent. With the `granularity` of flows the MAGs are told of each flow besides the
+    prefixes (RFC 7864 section 3.4). What no flow needs any more stays at a MAG for
+    `withdrawal_delay_ms`. A new session gets `prefixes_per_session` prefixes of its own. `mags` are
     the Proxy-CoAs that may register this node (RFC 5213 section 4); empty: every authorized MAG.
     """
 
@@ -50,6 +53,8 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     mags: tuple[IPv6Address, ...] = ()
     prefix_delivery: PrefixDelivery = "on-move"
     switch: SwitchPolicy = "on-ack"
+    granularity: Granularity = "prefix"
+    withdrawal_delay_ms: Milliseconds = 10_000
     prefixes: tuple[IPv6Network, ...] = ()
     enabled: bool = True
     decision_maker: Literal["lma", "mn"] = "lma"
@@ -67,6 +72,11 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
                 raise ValueError(
                     f"prefixes has {prefix}; expected prefixes of {HOME_NETWORK_PREFIX_LENGTH} bits"
                 )
+        if self.granularity == "flow" and self.prefix_delivery == "at-attach":
+            raise ValueError(
+                'prefix_delivery is "at-attach", which saves the signalling of moves, and '
+                'granularity is "flow", which needs it; expected one of them'
+            )
 
 
 class Access(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -225,13 +235,15 @@ class LayerTwoAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`uplink`: `reflective` sends a flow back over the interface that it arrives on (RFC 7847);
     `static` maps destination ports to an access interface, whatever the network does; `own` is for
-    a node that decides itself, flow by flow, and that the LMA follows."""
+    a node that decides itself, flow by flow, and that the LMA follows. `duplicates`: whether of the
+    copies of a packet that come over several accesses all are kept, or the first only."""
 
     logical_interface: str
     access_interfaces: tuple[str, ...]
     interface_id: Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
     uplink: Literal["reflective", "static", "own"] = "reflective"
     static_policy: dict[str, str] = {}
+    duplicates: Literal["keep", "remove"] = "keep"
     # The access interfaces with layer-2 signalling, and who the node says that it is.
     layer_2: dict[str, LayerTwoAccess] = {}
     mn_id: str = ""

@@ -68,8 +68,8 @@ VALID_LIFETIME_S = 2_592_000
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
     core = LocalMobilityAnchor(config, random_source(config, name), count_start(config.state))
-    forwarding = LmaForwarding(config.address)
     following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
+    forwarding = LmaForwarding(config.address, track=following)
     watch = UplinkWatch() if following else None
     with EventWriter(config.events, name) as events:
 

@@ -33,11 +33,14 @@ class DefaultPath:
 
     def refresh_routes(self, bindings: BindingCache) -> list[Action]:
         """One route a prefix: to the registered holder with the lowest BID-PRI (RFC 6089 section
-        5.3.6); dropped while the last holder waits for deletion (RFC 5213 section 5.3.5)."""
+        5.3.6); dropped while the last holder waits for deletion (RFC 5213 section 5.3.5). A prefix
+        whose session has ended stays where flows to it are (RFC 7864 figure 5)."""
         actions: list[Action] = []
-        prefixes = {prefix for entry in bindings for prefix in entry.prefixes}
+        prefixes = {
+            prefix for entry in bindings for prefix in entry.prefixes + entry.flow_mobility_prefixes
+        }
         for prefix in sorted(prefixes | set(self._routes)):
-            holders = bindings.holding(prefix)
+            holders = bindings.holding(prefix) or bindings.lent(prefix)
             if not holders:
                 del self._routes[prefix]
                 actions.append(UnroutePrefix(prefix))

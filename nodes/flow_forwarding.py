@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import ForwardFlow, InstallFlow, Outbox, RemoveFlow
+from nodes.actions import ForwardFlows, InstallFlow, Outbox, RemoveFlow
 from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCache, FlowMobilityCacheEntry
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
@@ -35,7 +35,7 @@ class FlowForwarding:
         self._outbox = outbox
         self._keys: dict[tuple[str, int], int] = {}
         self._next_key = FIRST_FLOW_KEY
-        self._forwarding: dict[int, IPv6Address | None] = {}
+        self._paths: dict[int, tuple[IPv6Address, ...]] = {}
         self._installed: dict[int, tuple[IPv6Network, ...]] = {}
 
     def add(self, mn_id: str, fid: int) -> None:
@@ -45,55 +45,59 @@ class FlowForwarding:
 
     def remove(self, mn_id: str, fid: int) -> None:
         key = self._keys.pop((mn_id, fid))
-        self._forwarding.pop(key, None)
+        self._paths.pop(key, None)
         if self._installed.pop(key, None) is not None:
             self._outbox.put(RemoveFlow(key))
 
     def refresh(self, mn_id: str) -> None:
-        """Bring rows and forwarding in line with the binding cache after it changed: a row is
-        inactive only if all its bindings are deregistered (RFC 7864 section 5.2). Packets whose
-        prefix the MAG of an active row doesn't route stay on the default path."""
+        """Bring rows and forwarding in line with the binding cache after it changed, in one atomic
+        change: a row is inactive only if all its bindings are deregistered (RFC 7864 section 5.2).
+        Packets whose prefix a MAG of an active row doesn't route stay on the default path."""
+        changed: list[tuple[int, tuple[IPv6Address, ...]]] = []
+        known = self.prefixes(mn_id)
         for row in self._cache.rows(mn_id):
-            target = self.registered_of(row)
-            if row.active != (target is not None):
-                row = self._cache.set_active(mn_id, row.fid, target is not None)  # noqa: PLW2901
+            targets = self._registered_of(row)
+            if row.active != bool(targets):
+                row = self._cache.set_active(mn_id, row.fid, bool(targets))  # noqa: PLW2901
             key = self._keys[mn_id, row.fid]
-            prefixes = tuple(sorted(self.prefixes_of(mn_id, row)))
-            if target is not None and row.action is FlowAction.FORWARD:
-                there = self._prefixes_at(target)
-                prefixes = tuple(prefix for prefix in prefixes if prefix in there)
-            proxy_coa = target.proxy_coa if target is not None and prefixes else None
-            if proxy_coa is not None and self._installed.get(key) != prefixes:
-                self._install(key, row, prefixes)
-            if key not in self._forwarding or self._forwarding[key] != proxy_coa:
-                self._forwarding[key] = proxy_coa
-                self._outbox.put(ForwardFlow(key, proxy_coa))
+            prefixes = tuple(sorted(self.addressed(row, known)))
+            if row.action is FlowAction.FORWARD:
+                for target in targets:
+                    there = self._prefixes_at(target)
+                    prefixes = tuple(prefix for prefix in prefixes if prefix in there)
+            # Two bindings at one MAG are one path: a copy more would come out of the same tunnel.
+            path = tuple(dict.fromkeys(target.proxy_coa for target in targets if prefixes))
+            anew = bool(path) and self._installed.get(key) != prefixes
+            if anew:
+                self._installed[key] = prefixes
+                self._outbox.put(InstallFlow(key, row, prefixes))
+            if anew or self._paths.get(key) != path:
+                self._paths[key] = path
+                changed.append((key, path))
+        if changed:
+            self._outbox.put(ForwardFlows(tuple(changed)))
 
-    def _install(
-        self, key: int, row: FlowMobilityCacheEntry, prefixes: tuple[IPv6Network, ...]
-    ) -> None:
-        if key in self._installed:
-            self._outbox.put(RemoveFlow(key))
-            del self._forwarding[key]
-        self._installed[key] = prefixes
-        self._outbox.put(InstallFlow(key, row, prefixes))
+    def _registered_of(self, row: FlowMobilityCacheEntry) -> list[BindingCacheEntry]:
+        """The registered ones of a row's bindings: the others have no effect (RFC 6089 5.3.6)."""
+        bindings = (self._bindings.get(bid) for bid in row.bids)
+        return [binding for binding in bindings if binding is not None and binding.registered]
 
-    def registered_of(self, row: FlowMobilityCacheEntry) -> BindingCacheEntry | None:
-        """The first registered one of a row's bindings."""
-        for bid in row.bids:
-            binding = self._bindings.get(bid)
-            if binding is not None and binding.registered:
-                return binding
-        return None
-
-    def prefixes_of(self, mn_id: str, row: FlowMobilityCacheEntry) -> tuple[IPv6Network, ...]:
-        """The home network prefixes that packets of a flow can be addressed to. One whose session
-        has ended counts for as long as flows to it are with another binding."""
-        prefixes = dict.fromkeys(
-            prefix
-            for entry in self._bindings.of(mn_id)
-            for prefix in entry.prefixes + entry.flow_mobility_prefixes
+    def prefixes(self, mn_id: str) -> tuple[IPv6Network, ...]:
+        """The prefixes of a mobile node. One whose session has ended counts for as long as flows to
+        it are with another binding."""
+        return tuple(
+            dict.fromkeys(
+                prefix
+                for entry in self._bindings.of(mn_id)
+                for prefix in entry.prefixes + entry.flow_mobility_prefixes
+            )
         )
+
+    @staticmethod
+    def addressed(
+        row: FlowMobilityCacheEntry, prefixes: tuple[IPv6Network, ...]
+    ) -> tuple[IPv6Network, ...]:
+        """Those of `prefixes` that packets of a flow can be addressed to."""
         return tuple(prefix for prefix in prefixes if _addresses(row.selector, prefix))
 
 

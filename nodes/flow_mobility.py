@@ -1,4 +1,4 @@
-"""Flow mobility at the LMA (RFC 7864 section 3): flow bindings, moves, and their signalling.
+"""Flow mobility at the LMA (RFC 7864 section 3): flow bindings and orders to move them.
 
 A move that the target MAG already has the prefixes for is a local change of the LMA (RFC 7864
 section 3.2.1). Any other is signalled with FMI and FMA (section 3.2.2), and packets take the new
@@ -8,8 +8,8 @@ path after the FMA or together with the FMI, as the mobile node's policy says.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant, Log, Outbox, Reply
@@ -22,44 +22,16 @@ from nodes.flow_mobility_cache import (
     FlowMobilityCache,
     FlowMobilityCacheEntry,
 )
-from nodes.update_notification import Outstanding, UpdateNotifier
-from nodes.wire.messages import (
-    UpdateNotification,
-    UpdateNotificationAcknowledgement,
-    UpdateNotificationReason,
+from nodes.flow_mobility_initiate import (
+    NOT_SUPPORTED,
+    FlowMobilityInitiator,
+    Outcome,
+    known,
 )
-from nodes.wire.options import (
-    AccessTechnologyType,
-    HomeNetworkPrefix,
-    MobileNodeIdentifier,
-    MobileNodeLinkLayerIdentifier,
-    Option,
-)
-
-NOT_SUPPORTED = "the MAG doesn't support Update Notifications"
-
-
-@dataclass(slots=True)
-class PendingMove:
-    """A move that waits for an FMA. `previous` is what the row goes back to if it fails; a flow
-    that is new has nothing to go back to, and `number` is None."""
-
-    mn_id: str
-    fid: int
-    previous: tuple[int, ...]
-    target: int
-    token: int
-    number: int | None
-
-
-@dataclass(slots=True)
-class PrefixSet:
-    """What an FMI asks for: the whole set of `prefixes` of binding `bid` (RFC 7864 section 4.2),
-    and the moves that wait for the answer."""
-
-    bid: int
-    prefixes: tuple[IPv6Network, ...]
-    moves: list[PendingMove]
+from nodes.flow_mobility_set import FlowMobilitySet
+from nodes.flow_orders import Order, Orders, Placement
+from nodes.wire.flow_options import FlowIdentification
+from nodes.wire.messages import UpdateNotificationAcknowledgement
 
 
 class FlowMobility:
@@ -70,26 +42,18 @@ class FlowMobility:
         self._bindings = bindings
         self._outbox = outbox
         self.cache = FlowMobilityCache()
-        self._notifier = UpdateNotifier(
-            config.address,
-            config.min_delay_between_update_notification_replay_ms / 1000,
-            config.max_update_notification_retransmit_count,
-            rng,
-        )
+        self._initiator = FlowMobilityInitiator(config, bindings, self._needed, outbox, rng)
         self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
+        self._orders = Orders()
         self._moves = 0
-        # By BID: what is to be signalled once the FMI that is under way has been answered. Two at
-        # a time could arrive in either order, and each is the whole set.
-        self._waiting: dict[int, list[PendingMove]] = {}
-        self._deliveries: set[int] = set()
-        self._unsupporting: set[IPv6Address] = set()
+        self._changed: set[str] = set()
 
     def deadline(self) -> float | None:
-        return self._notifier.deadline()
+        return self._initiator.deadline()
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
-        """Add a flow. If its binding's MAG has to be told of a prefix first, packets take the
-        default path until it has answered, and the reply comes then."""
+        """Add a flow. If its bindings' MAGs have to be told of something first, packets take the
+        default path until they have answered, and the reply comes then."""
         unknown = [bid for bid in entry.bids if not self._belongs(bid, mn_id)]
         if unknown or not entry.bids:
             return self._refuse(token, f"bids is {list(entry.bids)}; expected bindings of {mn_id}")
@@ -100,17 +64,15 @@ class FlowMobility:
         self._forwarding.add(mn_id, entry.fid)
         self.refresh(mn_id)
         self._log("flow-added", mn_id, entry.fid, to=self._names(entry.bids))
-        target = self._forwarding.registered_of(entry)
-        if target is None:
-            self._outbox.put(Reply(token, {"fid": entry.fid}))
-            return None
-        return self._arrange(PendingMove(mn_id, entry.fid, (), target.bid, token, None), now)
+        order = Order(mn_id, token, {entry.fid: Placement(entry.bids, (), None)})
+        return self._arrange(order, now)
 
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
         if self.cache.get(mn_id, fid) is None:
             return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
         self._supersede(mn_id, fid, "removed", "the flow was removed")
         self._remove(mn_id, fid)
+        self.refresh(mn_id)
         self._outbox.put(Reply(token, {"fid": fid}))
         return None
 
@@ -122,305 +84,263 @@ class FlowMobility:
     def move_flow(
         self, mn_id: str, fid: int, bid: int, token: int, now: Instant, *, decided: bool = False
     ) -> None:
-        """Move a flow to binding `bid`. The reply comes when the move is complete or has failed.
-        `decided`: the decision was taken earlier, and is on record."""
-        row = self.cache.get(mn_id, fid)
-        if row is None:
-            return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
-        target = self._bindings.get(bid)
-        if target is None or target.mn_id != mn_id or not target.registered:
-            return self._refuse(token, f"to is {bid}; {mn_id} has no registered binding with it")
-        self._moves += 1
-        if not decided:
-            self._log(
-                "decision",
-                mn_id,
-                fid,
-                to=self._names((bid,)),
-                **{"from": self._names(row.bids), "move": self._moves},
-            )
-        previous = self._supersede(
-            mn_id, fid, "superseded", "a newer move of this flow replaced it"
-        )
-        return self._arrange(
-            PendingMove(mn_id, fid, previous or row.bids, bid, token, self._moves), now
-        )
+        """Move a flow to binding `bid`. The reply comes when the move is complete or has failed."""
+        self.move_flows(mn_id, (fid,), (bid,), token, now, decided=decided)
 
-    def _arrange(self, move: PendingMove, now: Instant) -> None:
-        """Make a move at once if nothing has to be signalled for it, else have it signalled."""
-        row, target = self.cache.get(move.mn_id, move.fid), self._bindings.get(move.target)
-        assert row is not None
-        assert target is not None
-        missing = self._missing_prefixes(target, row)
-        asked = self._outstanding_for(target)
-        if not missing:
-            self._switch(move)
-            self._finish(move)
-        elif asked is None:
-            self._initiate(target, missing, [move], now)
-        elif set(missing) <= set(asked.prefixes):
-            asked.moves.append(move)
-            self._switch_early([move])
+    def move_flows(
+        self,
+        mn_id: str,
+        fids: Sequence[int],
+        bids: Sequence[int],
+        token: int,
+        now: Instant,
+        *,
+        decided: bool = False,
+    ) -> None:
+        """Move flows to `bids`, all by one FMI a MAG and one change of the forwarding, or none of
+        them: if one of the MAGs refuses, all go back. `decided`: the decision was taken earlier,
+        and is on record."""
+        bids = tuple(dict.fromkeys(bids))
+        rows = {fid: self.cache.get(mn_id, fid) for fid in fids}
+        for fid, row in rows.items():
+            if row is None:
+                return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
+        for bid in bids:
+            target = self._bindings.get(bid)
+            if target is None or target.mn_id != mn_id or not target.registered:
+                return self._refuse(token, f"to is {bid}; {mn_id} has no registered binding of it")
+        if not rows or not bids:
+            return self._refuse(token, "expected one flow and one binding at least")
+        order = Order(mn_id, token, several=len(rows) > 1)
+        for fid, row in rows.items():
+            assert row is not None
+            self._moves += 1
+            if not decided:
+                details = {"from": self._names(row.bids), "move": self._moves}
+                self._log("decision", mn_id, fid, to=self._names(bids), **details)
+            previous = self._supersede(
+                mn_id, fid, "superseded", "a newer move of this flow replaced it"
+            )
+            order.places[fid] = Placement(bids, previous or row.bids, self._moves)
+        return self._arrange(order, now)
+
+    def _arrange(self, order: Order, now: Instant) -> None:
+        """Carry an order out at once if nothing has to be signalled for it, else have it
+        signalled."""
+        self._orders.add(order)
+        order.unanswered = {bid for bid in order.targets() if self._lacks(order, bid)}
+        for bid in sorted(order.unanswered):
+            entry = self._bindings.get(bid)
+            assert entry is not None
+            if not self._initiator.supports(entry):
+                return self._fail(order, NOT_SUPPORTED)
+        for bid in sorted(order.unanswered):
+            entry = self._bindings.get(bid)
+            assert entry is not None
+            self._initiator.request(entry, now)
+        return self._advance(order)
+
+    def _advance(self, order: Order) -> None:
+        """Switch and finish as far as the MAGs are."""
+        early = self._policy(order.mn_id).switch == "on-send" and all(
+            self._has_been_asked(order, bid) for bid in order.unanswered
+        )
+        if (early or not order.unanswered) and not order.switched:
+            order.switched = True
+            for fid, place in order.places.items():
+                self.cache.rebind(order.mn_id, fid, place.bids)
+            self.refresh(order.mn_id)
+            for fid, place in order.places.items():
+                if place.move is not None:
+                    self._log("switched", order.mn_id, fid, to=self._names(place.bids))
+        if not order.unanswered:
+            self._orders.remove(order)
+            self._changed.add(order.mn_id)
+            self._outbox.put(Reply(order.token, order.result()))
+
+    def _fail(self, order: Order, reason: str) -> None:
+        """Everything goes back to where it was."""
+        self._orders.remove(order)
+        for fid, place in order.places.items():
+            self._log("move-failed", order.mn_id, fid, reason=reason)
+            if place.move is None:
+                self._remove(order.mn_id, fid)
+            else:
+                self.cache.rebind(order.mn_id, fid, place.previous)
+        self.refresh(order.mn_id)
+        what = "the flow was not added" if order.is_addition() else "the move failed"
+        self._refuse(order.token, f"{what}: {reason}")
+
+    def _supersede(self, mn_id: str, fid: int, reason: str, error: str) -> tuple[int, ...]:
+        """A newer order for a flow takes it out of one that still waits for its FMA. Returns the
+        bindings that the older one would have gone back to; empty if there was none."""
+        order = self._orders.with_flow(mn_id, fid)
+        if order is None:
+            return ()
+        place = order.places.pop(fid)
+        self._log("move-failed", mn_id, fid, reason=reason)
+        if order.places:
+            order.unanswered = {bid for bid in order.unanswered if self._lacks(order, bid)}
+            self._advance(order)
         else:
-            self._waiting.setdefault(target.bid, []).append(move)
+            self._orders.remove(order)
+            self._refuse(order.token, error)
+        return place.previous
 
     def deliver(self, entry: BindingCacheEntry, now: Instant) -> None:
         """Put the prefixes of an MN's other bindings in place at `entry`'s MAG, before any move."""
-        if self._outstanding_for(entry) is not None:
-            self._deliveries.add(entry.bid)
-            return
-        missing = tuple(
-            prefix
-            for prefix in self._prefixes_to_deliver(entry)
-            if prefix not in entry.flow_mobility_prefixes
-        )
-        if missing:
-            self._initiate(entry, missing, [], now)
+        self._initiator.request(entry, now)
 
     def force_registration(self, mn_id: str, peer: IPv6Address) -> bool:
-        """Ask a MAG to register a mobile node again (RFC 7077 section 5.1: without A flag). False
-        if it knows no Update Notifications."""
-        if peer in self._unsupporting:
-            return False
-        reason = UpdateNotificationReason.FORCE_REREGISTRATION
-        message = UpdateNotification(0, reason, (MobileNodeIdentifier.of(mn_id),))
-        self._outbox.put(self._notifier.send_once(message, peer))
-        self._outbox.put(Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
-        return True
+        """See `FlowMobilityInitiator.force_registration`."""
+        return self._initiator.force_registration(mn_id, peer)
 
-    def off_link_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
-        """What `entry`'s MAG has to have with the L bit, and gets with a PBA (RFC 7864 section
-        3.3): what it has, what its flows need, and ahead of any move what the policy says."""
-        if self._policy(entry.mn_id).prefix_delivery == "at-attach":
-            prefixes = self._prefixes_to_deliver(entry)
-        else:
-            prefixes = entry.flow_mobility_prefixes
-        for row in self.cache.rows(entry.mn_id):
-            if entry.bid in row.bids and row.action is FlowAction.FORWARD:
-                prefixes += self._forwarding.prefixes_of(entry.mn_id, row)
-        return tuple(prefix for prefix in dict.fromkeys(prefixes) if prefix not in entry.prefixes)
-
-    def asked_prefixes(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
-        """What an unanswered FMI asks of `entry`'s MAG. A PBA is the whole set as well, so one that
-        crosses the FMI must not take it back."""
-        asked = self._outstanding_for(entry)
-        return () if asked is None else asked.prefixes
-
-    def _prefixes_to_deliver(self, entry: BindingCacheEntry) -> tuple[IPv6Network, ...]:
-        """Prefixes that the MN has by other bindings only, in the order of its bindings."""
-        prefixes: list[IPv6Network] = []
-        for other in self._bindings.of(entry.mn_id):
-            for prefix in other.prefixes:
-                if prefix not in entry.prefixes and prefix not in prefixes:
-                    prefixes.append(prefix)
-        return tuple(prefixes)
+    def convey(self, entry: BindingCacheEntry) -> FlowMobilitySet:
+        """What a PBA for `entry` has to tell its MAG (RFC 7864 section 3.3)."""
+        return self._initiator.convey(entry)
 
     def refresh(self, mn_id: str) -> None:
         """Bring rows and forwarding in line with the binding cache after it changed."""
+        self._changed.add(mn_id)
         self._forwarding.refresh(mn_id)
 
+    def settle(self, now: Instant) -> bool:
+        """After every input: withdraw what is needed no more. Whether that may have changed which
+        prefixes there are."""
+        changed, self._changed = self._changed | self._initiator.overdue(now), set()
+        for mn_id in sorted(changed):
+            self._initiator.withdraw_surplus(mn_id, now)
+            self._forwarding.refresh(mn_id)
+        return bool(changed)
+
     def binding_removed(self, entry: BindingCacheEntry, reason: str) -> None:
-        """Moves to a binding that is gone, or at another MAG now, can't be completed."""
-
-        def concerns(outstanding: Outstanding) -> bool:
-            return _subject(outstanding).bid == entry.bid
-
-        self._deliveries.discard(entry.bid)
-        waiting = self._waiting.pop(entry.bid, [])
-        for outstanding in self._notifier.withdraw(concerns):
-            self._fail(_subject(outstanding).moves, reason)
-        self._fail(waiting, reason)
+        """Orders for a binding that is gone, or at another MAG now, can't be completed."""
+        self._initiator.forget(entry)
+        self._changed.add(entry.mn_id)
+        for order in self._orders.waiting_for(entry.bid):
+            self._fail(order, reason)
 
     def acknowledged(
         self, message: UpdateNotificationAcknowledgement, peer: IPv6Address, now: Instant
     ) -> None:
-        """Process an FMA (RFC 7077 section 5.2, RFC 7864 section 4.3)."""
-        outstanding = self._notifier.acknowledge(message, peer)
-        if outstanding is None:
-            self._outbox.put(Log("fma-discarded", {"sequence": message.sequence}))
-            return
-        subject = _subject(outstanding)
-        status = int(message.status)
-        self._outbox.put(Log("fma-received", {"sequence": message.sequence, "status": status}))
-        entry = self._bindings.get(subject.bid)
-        assert entry is not None  # else the FMI would have been withdrawn: binding_removed
-        if message.accepted:
-            entry.flow_mobility_prefixes = subject.prefixes
-            for move in subject.moves:
-                if self._policy(move.mn_id).switch == "on-ack":
-                    self._switch(move)
-                self._finish(move)
-            self.refresh(entry.mn_id)
-        else:
-            self._fail(subject.moves, f"the MAG answered with status {status}")
-        self._continue(subject.bid, now)
+        """Process an FMA."""
+        outcome = self._initiator.acknowledged(message, peer)
+        if outcome is not None:
+            self._conclude(outcome, now)
 
     def unsupported(self, peer: IPv6Address) -> None:
-        """A Binding Error with status 2: the MAG knows no Update Notifications, and MUST NOT get
-        any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
-        self._unsupporting.add(peer)
-        for outstanding in self._notifier.withdraw(lambda waiting: waiting.peer == peer):
-            subject = _subject(outstanding)
-            self._fail(subject.moves, NOT_SUPPORTED)
-            self._fail(self._waiting.pop(subject.bid, []), NOT_SUPPORTED)
-            self._deliveries.discard(subject.bid)
+        """A Binding Error with status 2: the MAG knows no Update Notifications."""
+        for outcome in self._initiator.unsupported(peer):
+            for order in self._orders.waiting_for(outcome.asked.bid):
+                self._fail(order, NOT_SUPPORTED)
 
     def handle_timer(self, now: Instant) -> None:
-        actions, expired = self._notifier.handle_timer(now)
-        self._outbox.put(*actions)
-        for outstanding in expired:
-            subject = _subject(outstanding)
-            self._outbox.put(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
-            self._fail(subject.moves, "the MAG didn't answer the FMI")
-            self._continue(subject.bid, now)
+        for outcome in self._initiator.handle_timer(now):
+            self._conclude(outcome, now)
 
-    def _continue(self, bid: int, now: Instant) -> None:
-        """The FMI for binding `bid` is done with: signal what waited for that, all in one."""
-        target = self._bindings.get(bid)
-        assert target is not None
-        missing: list[IPv6Network] = []
-        moves: list[PendingMove] = []
-        for move in self._waiting.pop(bid, []):
-            row = self.cache.get(move.mn_id, move.fid)
-            assert row is not None  # else it would have been superseded
-            lacking = self._missing_prefixes(target, row)
-            if lacking:
-                missing.extend(lacking)
-                moves.append(move)
-            else:
-                self._switch(move)
-                self._finish(move)
-        if moves:
-            self._deliveries.discard(bid)
-            if self._policy(target.mn_id).prefix_delivery == "at-attach":
-                missing.extend(self._prefixes_to_deliver(target))
-            self._initiate(target, tuple(missing), moves, now)
-        elif bid in self._deliveries:
-            self._deliveries.discard(bid)
-            self.deliver(target, now)
-
-    def _initiate(
-        self,
-        target: BindingCacheEntry,
-        missing: tuple[IPv6Network, ...],
-        moves: list[PendingMove],
-        now: Instant,
-    ) -> None:
-        """Send an FMI: MN-ID followed by the prefixes with the L bit. It is the whole set, because
-        prefixes that are absent from it are removed (RFC 7864 section 4.2)."""
-        if target.proxy_coa in self._unsupporting:
-            self._fail(moves, NOT_SUPPORTED)
-            return
-        prefixes = tuple(dict.fromkeys(target.flow_mobility_prefixes + missing))
-        message = UpdateNotification(
-            sequence=0,
-            reason=UpdateNotificationReason.FLOW_MOBILITY,
-            acknowledge=True,
-            options=(
-                MobileNodeIdentifier.of(target.mn_id),
-                *(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in prefixes),
-                *self._interface_of(target),
-            ),
-        )
-        subject = PrefixSet(target.bid, prefixes, moves)
-        sequence, send = self._notifier.send(message, target.proxy_coa, subject, now)
-        self._outbox.put(send)
-        self._outbox.put(Log("fmi-sent", {"sequence": sequence, "to": str(target.proxy_coa)}))
-
-        self._switch_early(moves)
-
-    def _interface_of(self, target: BindingCacheEntry) -> tuple[Option, ...]:
-        """An FMI names the mobile node alone (RFC 7864 section 4.2). If that has several interfaces
-        at the MAG, the options of their PBUs tell which one is meant."""
-        here = [e for e in self._bindings.using(target.proxy_coa) if e.mn_id == target.mn_id]
-        if len(here) < 2 or target.link_layer_id is None:
-            return ()
-        return (
-            AccessTechnologyType(target.access_technology),
-            MobileNodeLinkLayerIdentifier(target.link_layer_id),
-        )
-
-    def _switch_early(self, moves: list[PendingMove]) -> None:
-        """With policy on-send, packets take the new path together with the FMI."""
-        for move in moves:
-            if self._policy(move.mn_id).switch == "on-send":
-                self._switch(move)
-
-    def _switch(self, move: PendingMove) -> None:
-        if move.number is None:
-            self.refresh(move.mn_id)
-            return
-        self.cache.rebind(move.mn_id, move.fid, (move.target,))
-        self.refresh(move.mn_id)
-        self._log("switched", move.mn_id, move.fid, to=self._names((move.target,)))
-
-    def _finish(self, move: PendingMove) -> None:
-        number = {} if move.number is None else {"move": move.number}
-        self._outbox.put(Reply(move.token, {"fid": move.fid, **number}))
-
-    def _fail(self, moves: list[PendingMove], reason: str) -> None:
-        for move in moves:
-            self._log("move-failed", move.mn_id, move.fid, reason=reason)
-            if move.number is None:
-                self._remove(move.mn_id, move.fid)
-                self._refuse(move.token, f"the flow was not added: {reason}")
-                continue
-            self.cache.rebind(move.mn_id, move.fid, move.previous)
-            self.refresh(move.mn_id)
-            self._refuse(move.token, f"the move failed: {reason}")
-
-    def _supersede(self, mn_id: str, fid: int, reason: str, error: str) -> tuple[int, ...]:
-        """A newer order for a flow replaces one that still waits for its FMA. Returns the bindings
-        that the older one would have gone back to; empty if there was none."""
-        previous: tuple[int, ...] = ()
-        asked = [_subject(outstanding).moves for outstanding in self._notifier.outstanding()]
-        for moves in [*asked, *self._waiting.values()]:
-            for move in [m for m in moves if (m.mn_id, m.fid) == (mn_id, fid)]:
-                moves.remove(move)
-                previous = move.previous
-                self._log("move-failed", mn_id, fid, reason=reason)
-                self._refuse(move.token, error)
-        return previous
+    def _conclude(self, outcome: Outcome, now: Instant) -> None:
+        """The orders that waited for an FMI go on or fail, and what came meanwhile is signalled,
+        all in one."""
+        asked = outcome.asked
+        entry = self._bindings.get(asked.bid)
+        assert entry is not None  # else the FMI would have been withdrawn: binding_removed
+        if outcome.error is None:
+            self.refresh(entry.mn_id)
+        for fid, status in outcome.refused.items():
+            self._log("flow-refused", entry.mn_id, fid, status=status)
+        for order in self._orders.waiting_for(asked.bid):
+            needs = self._needs(order, entry)
+            refused = [fid for fid in order.places if fid in outcome.refused]
+            if refused:
+                status = outcome.refused[refused[0]]
+                self._fail(order, f"the MAG refused flow {refused[0]} with status {status}")
+            elif outcome.error is not None and asked.wanted.with_all(known(entry)).holds(needs):
+                self._fail(order, outcome.error)
+            elif known(entry).holds(needs):
+                order.unanswered.discard(asked.bid)
+                self._advance(order)
+        if self._orders.waiting_for(asked.bid) or self._initiator.wants_again(asked.bid):
+            self._initiator.request(entry, now)
+            for order in self._orders.waiting_for(asked.bid):
+                self._advance(order)
+        self._changed.add(entry.mn_id)
 
     def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of a mobile node as they are once all moves that are under way are complete."""
-        pending = [
-            move
-            for moves in (
-                *(_subject(outstanding).moves for outstanding in self._notifier.outstanding()),
-                *self._waiting.values(),
-            )
-            for move in moves
-        ]
-        targets = {move.fid: move.target for move in pending if move.mn_id == mn_id}
+        places = self._orders.places(mn_id)
         return tuple(
-            replace(row, bids=(targets[row.fid],)) if row.fid in targets else row
+            replace(row, bids=places[row.fid].bids) if row.fid in places else row
             for row in self.cache.rows(mn_id)
         )
 
-    def _outstanding_for(self, target: BindingCacheEntry) -> PrefixSet | None:
-        """The unanswered FMI for `target`; there is one at most."""
-        subjects = (_subject(outstanding) for outstanding in self._notifier.outstanding())
-        return next((subject for subject in subjects if subject.bid == target.bid), None)
+    def _needed(self, entry: BindingCacheEntry) -> FlowMobilitySet:
+        """What the MAG of a binding has to have: for the flows that are there, that are ordered
+        there, or that may have to go back there; and ahead of any move, what the policy says."""
+        places = self._orders.places(entry.mn_id)
+        rows = []
+        for row in self.cache.rows(entry.mn_id):
+            place = places.get(row.fid)
+            bids = row.bids if place is None else row.bids + place.bids + place.previous
+            if entry.bid in bids:
+                rows.append(row)
+        needed = self._needs_of(rows, entry)
+        if self._policy(entry.mn_id).prefix_delivery == "at-attach":
+            others = [other for other in self._bindings.of(entry.mn_id) if other is not entry]
+            prefixes = dict.fromkeys(prefix for other in others for prefix in other.prefixes)
+            ahead = (prefix for prefix in prefixes if prefix not in entry.prefixes)
+            needed = FlowMobilitySet(tuple(ahead)).with_all(needed)
+        return needed
 
-    def _missing_prefixes(
-        self, target: BindingCacheEntry, row: FlowMobilityCacheEntry
-    ) -> tuple[IPv6Network, ...]:
-        if row.action is FlowAction.DROP:
-            return ()
-        there = target.prefixes + target.flow_mobility_prefixes
-        return tuple(
+    def _needs(self, order: Order, entry: BindingCacheEntry) -> FlowMobilitySet:
+        rows = [
+            row
+            for row in self.cache.rows(order.mn_id)
+            if row.fid in order.places and entry.bid in order.places[row.fid].bids
+        ]
+        return self._needs_of(rows, entry)
+
+    def _needs_of(
+        self, rows: Sequence[FlowMobilityCacheEntry], entry: BindingCacheEntry
+    ) -> FlowMobilitySet:
+        """What `entry`'s MAG has to have for flows. Nothing for those that the LMA drops."""
+        rows = [row for row in rows if row.action is FlowAction.FORWARD]
+        known_prefixes = self._prefixes_of(entry.mn_id)
+        prefixes = dict.fromkeys(
             prefix
-            for prefix in self._forwarding.prefixes_of(target.mn_id, row)
-            if prefix not in there
+            for row in rows
+            for prefix in self._forwarding.addressed(row, known_prefixes)
+            if prefix not in entry.prefixes
         )
+        flows: tuple[FlowIdentification, ...] = ()
+        if self._policy(entry.mn_id).granularity == "flow":
+            # No binding reference: BIDs are local to the LMA (RFC 7864 section 5.1).
+            flows = tuple(
+                FlowIdentification(row.fid, row.priority, sub_options=(row.selector,))
+                for row in rows
+            )
+        return FlowMobilitySet(tuple(prefixes), flows)
+
+    def _lacks(self, order: Order, bid: int) -> bool:
+        """Whether a binding's MAG has to be told something for an order."""
+        entry = self._bindings.get(bid)
+        if entry is None or not entry.registered:
+            return False
+        return not known(entry).holds(self._needs(order, entry))
+
+    def _has_been_asked(self, order: Order, bid: int) -> bool:
+        entry, asked = self._bindings.get(bid), self._initiator.asked(bid)
+        return entry is not None and asked is not None and asked.holds(self._needs(order, entry))
+
+    def _prefixes_of(self, mn_id: str) -> tuple[IPv6Network, ...]:
+        return self._forwarding.prefixes(mn_id)
 
     def _prefixes_at(self, target: BindingCacheEntry) -> tuple[IPv6Network, ...]:
         """The prefixes that packets may be sent to `target` for: those that its MAG routes, and
         with policy on-send those that it was asked to."""
         there = target.prefixes + target.flow_mobility_prefixes
-        if self._policy(target.mn_id).switch == "on-send":
-            there += self.asked_prefixes(target)
+        asked = self._initiator.asked(target.bid)
+        if asked is not None and self._policy(target.mn_id).switch == "on-send":
+            there += asked.prefixes
         return there
 
     def _belongs(self, bid: int, mn_id: str) -> bool:
@@ -443,13 +363,7 @@ class FlowMobility:
         return str(bid)
 
     def _log(self, event: str, mn_id: str, fid: int, **details: object) -> None:
-        fields: Mapping[str, object] = {"mn": mn_id, "fid": fid, **details}
-        self._outbox.put(Log(event, dict(fields)))
+        self._outbox.put(Log(event, {"mn": mn_id, "fid": fid, **details}))
 
     def _refuse(self, token: int, error: str) -> None:
         self._outbox.put(Reply(token, error=error))
-
-
-def _subject(outstanding: Outstanding) -> PrefixSet:
-    assert isinstance(outstanding.subject, PrefixSet)
-    return outstanding.subject

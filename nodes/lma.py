@@ -6,6 +6,7 @@ Feed it messages, control requests and time; carry out the actions that it retur
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from ipaddress import IPv6Address
 
 from nodes.actions import Action, Instant, Log, Outbox, Reply
@@ -13,8 +14,9 @@ from nodes.awaited_moves import AwaitedMove, AwaitedMoves
 from nodes.binding_cache import BindingCache
 from nodes.binding_revocation import BindingRevocation
 from nodes.config import LmaConfig
-from nodes.flow_mobility import NOT_SUPPORTED, FlowMobility
+from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.flow_mobility_initiate import NOT_SUPPORTED
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
@@ -104,10 +106,15 @@ class LocalMobilityAnchor:
         self._settle(now)
 
     def move_flow(self, mn_id: str, fid: int, bid: int, token: int, now: Instant) -> None:
+        self.move_flows(mn_id, (fid,), (bid,), token, now)
+
+    def move_flows(
+        self, mn_id: str, fids: Sequence[int], bids: Sequence[int], token: int, now: Instant
+    ) -> None:
         if self.following.decides(mn_id):
             # RFC 7864 section 3.1: the decision MUST NOT be taken by both.
             return self.answer(token, error=f"mn is {mn_id!r}, which decides for itself")
-        self.flows.move_flow(mn_id, fid, bid, token, now)
+        self.flows.move_flows(mn_id, fids, bids, token, now)
         return self._settle(now)
 
     def await_move(self, move: AwaitedMove, now: Instant) -> None:
@@ -133,14 +140,17 @@ class LocalMobilityAnchor:
         self.awaited.evaluate(now)
         self.policies.evaluate(now)
         self.following.refresh()
+        if self.flows.settle(now):
+            self.registrations.refresh_routes()
         self.heartbeats.refresh(now)
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         self.flows.add_flow(mn_id, entry, token, now)
         self._settle(now)
 
-    def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
+    def remove_flow(self, mn_id: str, fid: int, token: int, now: Instant) -> None:
         self.flows.remove_flow(mn_id, fid, token)
+        self._settle(now)
 
     def answer(self, token: int, result: object = None, error: str | None = None) -> None:
         self._outbox.put(Reply(token, result, error))

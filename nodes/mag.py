@@ -14,6 +14,7 @@ from nodes.actions import (
     Action,
     Advertise,
     CloseTunnel,
+    FilterFlows,
     HostPrefix,
     Instant,
     Log,
@@ -25,12 +26,15 @@ from nodes.actions import (
 )
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.config import ANY_PREFIX, AccessProfile, MagConfig
+from nodes.flow_mobility_acknowledgement import examine, flow_rows
+from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.link_layer import link_local_address, parse_link_layer_id
 from nodes.mag_attachment import MagAttachments
 from nodes.revocation_request import answer_to, judge
 from nodes.update_notification_receiver import UpdateNotificationReceiver
 from nodes.wire.attachment import AttachmentRequest
+from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
@@ -165,6 +169,7 @@ class MobileAccessGateway:
         for prefix in entry.hosted:
             self._outbox.put(UnhostPrefix(interface, prefix))
         entry.hosted = entry.off_link_prefixes = ()
+        self._filter(entry, (), ())
         entry.refresh_at = entry.advertise_at = None
         self._reporter.forget(interface)
         if not registered and entry.state is not Registration.REQUESTED:
@@ -374,7 +379,8 @@ class MobileAccessGateway:
             self._tunnel_open = True
             self._outbox.put(OpenTunnel(self.config.lma))
         entry.state = Registration.REGISTERED
-        self._host(entry, on_link, off_link)
+        flows, _ = flow_rows(message.all_options(FlowIdentification))
+        self._host(entry, on_link, off_link, flows)
         entry.refresh_at = now.monotonic + message.lifetime * LIFETIME_UNIT_S * REFRESH_SHARE
         self._log("registered", entry, prefixes=[str(prefix) for prefix in on_link])
         self._attachments.settled(entry.interface, message.status, on_link)
@@ -409,8 +415,11 @@ class MobileAccessGateway:
         entry: BindingUpdateListEntry,
         on_link: tuple[IPv6Network, ...],
         off_link: tuple[IPv6Network, ...],
+        flows: tuple[FlowMobilityCacheEntry, ...] = (),
     ) -> None:
-        """Make the set of routed prefixes be `on_link` and `off_link` and no others."""
+        """Make the set of routed prefixes be `on_link` and `off_link` and no others; with `flows`,
+        the off-link ones for these only."""
+        self._filter(entry, off_link, flows)
         before, after = entry.hosted, on_link + off_link
         for prefix in after:
             if prefix not in before:
@@ -421,6 +430,19 @@ class MobileAccessGateway:
             if prefix not in after:
                 self._outbox.put(UnhostPrefix(entry.interface, prefix))
         entry.prefixes, entry.off_link_prefixes, entry.hosted = on_link, off_link, after
+
+    def _filter(
+        self,
+        entry: BindingUpdateListEntry,
+        off_link: tuple[IPv6Network, ...],
+        flows: tuple[FlowMobilityCacheEntry, ...],
+    ) -> None:
+        """Before a prefix is routed, so that nothing passes that shouldn't."""
+        before = FilterFlows(entry.interface, entry.filtered, entry.flows)
+        after = FilterFlows(entry.interface, *((off_link, flows) if off_link and flows else ()))
+        if after != before:
+            self._outbox.put(after)
+        entry.filtered, entry.flows = after.prefixes, flows
 
     def _forget(self, entry: BindingUpdateListEntry) -> None:
         del self.bindings[entry.interface]
@@ -436,7 +458,7 @@ class MobileAccessGateway:
 
     def _act_on(
         self, message: UpdateNotification, now: Instant
-    ) -> tuple[UpdateNotificationStatus, tuple[HomeNetworkPrefix, ...]]:
+    ) -> tuple[UpdateNotificationStatus, tuple[Option, ...]]:
         if message.reason == UpdateNotificationReason.FLOW_MOBILITY:
             return self._flow_mobility(message)
         if message.reason == UpdateNotificationReason.FORCE_REREGISTRATION:
@@ -474,44 +496,18 @@ class MobileAccessGateway:
 
     def _flow_mobility(
         self, message: UpdateNotification
-    ) -> tuple[UpdateNotificationStatus, tuple[HomeNetworkPrefix, ...]]:
-        """RFC 7864 sections 4.2 and 4.3. The off-link prefixes are the whole set: those that are
-        absent are removed. On-link prefixes come from the LMA with PBAs only."""
-        identifier = message.option(MobileNodeIdentifier)
-        prefixes = tuple(message.all_options(HomeNetworkPrefix))
-        if identifier is None or not prefixes or any(option.all_zero for option in prefixes):
-            return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
-        entry = next(
-            (
-                entry
-                for entry in self.bindings.values()
-                if entry.profile.mn_id == identifier.nai
-                and entry.state is Registration.REGISTERED
-                and _is_meant(entry, message)
-            ),
-            None,
-        )
-        if entry is None:
-            return UpdateNotificationStatus.MN_NOT_ATTACHED, ()
-        off_link = tuple(option.prefix for option in prefixes if option.off_link)
-        self._host(entry, entry.prefixes, tuple(p for p in off_link if p not in entry.prefixes))
-        self._log("flow-mobility", entry, prefixes=[str(prefix) for prefix in off_link])
-        return UpdateNotificationStatus.SUCCESS, prefixes
+    ) -> tuple[UpdateNotificationStatus, tuple[Option, ...]]:
+        verdict = examine(message, self.bindings.values())
+        entry = verdict.entry
+        if entry is not None:
+            self._host(entry, entry.prefixes, verdict.off_link, verdict.flows)
+            prefixes = [str(prefix) for prefix in verdict.off_link]
+            self._log("flow-mobility", entry, prefixes=prefixes)
+        return verdict.status, verdict.answer
 
     def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
         fields = {"interface": entry.interface, "mn": entry.profile.mn_id, **details}
         self._outbox.put(Log(event, fields))
-
-
-def _is_meant(entry: BindingUpdateListEntry, message: UpdateNotification) -> bool:
-    """Whether the interface is the one that the message names, if it names one: an LMA does when
-    the mobile node has several at this MAG."""
-    technology = message.option(AccessTechnologyType)
-    identifier = message.option(MobileNodeLinkLayerIdentifier)
-    profile = entry.profile
-    return (technology is None or technology.technology == profile.access_technology) and (
-        identifier is None or identifier.identifier == parse_link_layer_id(profile.link_layer_id)
-    )
 
 
 def _may_report(entry: BindingUpdateListEntry) -> bool:

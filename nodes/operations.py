@@ -17,7 +17,7 @@ from nodes.control_requests import (
 )
 from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
-from nodes.kernel.selector_rules import match_expression
+from nodes.kernel.selector_rules import match_expressions
 from nodes.lma import LocalMobilityAnchor
 from nodes.selectors import selector_fields, selector_of
 
@@ -32,7 +32,7 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
         case AddFlow():
             _add_flow(core, request, token)
         case RemoveFlow():
-            core.remove_flow(request.mn, request.fid, token)
+            core.remove_flow(request.mn, request.fid, token, now())
         case ForceRegistration():
             core.force_registration(request.mn, token)
         case Revoke():
@@ -72,7 +72,7 @@ def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
         return core.answer(token, error=_no_binding(request.mn, request.to))
     try:
         selector = selector_of(request.selector)
-        match_expression(selector)
+        match_expressions(selector)
         entry = FlowMobilityCacheEntry(
             request.priority, request.fid, selector, (bid,), FlowAction(request.action)
         )

@@ -8,8 +8,9 @@ from ipaddress import IPv6Address
 from nodes.wire.traffic_selector import PacketFields
 
 _HEADER_OCTETS = 40
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION, _ESP = 0, 43, 44, 60, 50
-_WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
+_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
+AH, ESP = 51, 50  # RFC 4302, RFC 4303
+WITH_PORTS = (6, 17, 33, 132, 136)  # TCP, UDP, DCCP, SCTP, UDP-Lite
 
 
 def packet_fields(packet: bytes) -> PacketFields | None:
@@ -33,10 +34,12 @@ def packet_fields(packet: bytes) -> PacketFields | None:
             break
     there = first and place + 4 <= len(packet)
     source_port = destination_port = spi = None
-    if there and protocol in _WITH_PORTS:
+    if there and protocol in WITH_PORTS:
         source_port, destination_port = struct.unpack_from("!HH", packet, place)
-    elif there and protocol == _ESP:
+    elif there and protocol == ESP:
         spi = int.from_bytes(packet[place : place + 4], "big")
+    elif there and protocol == AH and place + 8 <= len(packet):
+        spi = int.from_bytes(packet[place + 4 : place + 8], "big")
     return PacketFields(
         IPv6Address(packet[8:24]),
         IPv6Address(packet[24:40]),

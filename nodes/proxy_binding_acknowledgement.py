@@ -6,6 +6,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant
 from nodes.config import ANY_PREFIX
+from nodes.flow_mobility_set import FlowMobilitySet
 from nodes.wire.messages import (
     ProxyBindingAcknowledgement,
     ProxyBindingStatus,
@@ -33,12 +34,12 @@ def acknowledge(
     lifetime: int = 0,
     sequence: int | None = None,
     prefixes: tuple[IPv6Network, ...] = (),
-    off_link_prefixes: tuple[IPv6Network, ...] = (),
+    flow_mobility: FlowMobilitySet | None = None,
     link_local_address: IPv6Address | None = None,
     own_time: bool = False,
 ) -> ProxyBindingAcknowledgement:
     """The answer to `request`. `lifetime` is in units of 4 s; a rejection echoes the request's
-    prefixes, an acceptance has `prefixes` and, with the L bit, `off_link_prefixes`. `sequence`
+    prefixes, an acceptance has `prefixes` and what `flow_mobility` is provided for. `sequence`
     replaces the request's where the sender has to learn another, and so does the MAG's
     `link_local_address`; `own_time` puts this node's time in place of the request's timestamp."""
     options: list[Option] = [request.option(MobileNodeIdentifier) or MobileNodeIdentifier.of("")]
@@ -47,7 +48,9 @@ def acknowledge(
         options.extend(echoed or (HomeNetworkPrefix.of(ANY_PREFIX),))
     else:
         options.extend(HomeNetworkPrefix.of(prefix) for prefix in prefixes)
-        options.extend(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in off_link_prefixes)
+        off_link, flows = flow_mobility or FlowMobilitySet()
+        options.extend(HomeNetworkPrefix.of(prefix, off_link=True) for prefix in off_link)
+        options.extend(flows)
     options.append(request.option(HandoffIndicator) or HandoffIndicator(0))
     options.append(request.option(AccessTechnologyType) or AccessTechnologyType(0))
     timestamp = request.option(Timestamp)

@@ -240,8 +240,7 @@ class ProxyRegistration:
             entry.access_link_report = report
             link = {"quality": report.quality, "load": report.load}
             self._outbox.put(Log("link-reported", {"mn": entry.mn_id, "bid": entry.bid, **link}))
-        entry.flow_mobility_prefixes = self._flows.off_link_prefixes(entry)
-        off_link = dict.fromkeys(entry.flow_mobility_prefixes + self._flows.asked_prefixes(entry))
+        flow_mobility = self._flows.convey(entry)
         self._synchronise(entry.mn_id)
         self._outbox.put(
             Log(
@@ -263,7 +262,7 @@ class ProxyRegistration:
             now,
             lifetime=lifetime,
             prefixes=entry.prefixes,
-            off_link_prefixes=tuple(off_link),
+            flow_mobility=flow_mobility,
             link_local_address=entry.link_local_address,
         )
         self._outbox.put(Send(reply, self._config.address, source))
@@ -321,7 +320,6 @@ class ProxyRegistration:
     def _end(self, entry: BindingCacheEntry, reason: str, now: Instant) -> None:
         """From now on without service, and to be deleted after MinDelayBeforeBCEDelete."""
         entry.deletion = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
-        entry.flow_mobility_prefixes = ()
         self._flows.binding_removed(entry, reason)
         self._synchronise(entry.mn_id)
         self._outbox.put(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
@@ -331,6 +329,10 @@ class ProxyRegistration:
         self._flows.binding_removed(entry, "the target's registration ended")
         self._synchronise(entry.mn_id)
         self._outbox.put(Log("binding-deleted", {"mn": entry.mn_id, "bid": entry.bid}))
+
+    def refresh_routes(self) -> None:
+        """The prefixes that MAGs route for flows changed, and with them what there is to route."""
+        self._outbox.put(*self._default_path.refresh_routes(self._bindings))
 
     def _synchronise(self, mn_id: str) -> None:
         """Make forwarding agree with the binding cache: tunnels, then routes, then flows, and only

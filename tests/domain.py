@@ -19,7 +19,7 @@ from nodes.actions import (
     Advertise,
     BlockPrefix,
     CloseTunnel,
-    ForwardFlow,
+    ForwardFlows,
     HostPrefix,
     InstallFlow,
     Instant,
@@ -114,7 +114,7 @@ class Forwarding:
     tunnels: set[IPv6Address] = field(default_factory=set)
     routes: dict[IPv6Network, IPv6Address | None] = field(default_factory=dict)
     flows: dict[int, InstallFlow] = field(default_factory=dict)
-    targets: dict[int, IPv6Address] = field(default_factory=dict)
+    targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
 
     def perform(self, action: Action) -> None:
@@ -125,7 +125,7 @@ class Forwarding:
             case CloseTunnel(peer):
                 _require(peer in self.tunnels, action)
                 _require(peer not in self.routes.values(), action)
-                _require(peer not in self.targets.values(), action)
+                _require(all(peer not in path for path in self.targets.values()), action)
                 self.tunnels.remove(peer)
             case RoutePrefix(prefix, proxy_coa):
                 _require(proxy_coa in self.tunnels, action)
@@ -136,18 +136,20 @@ class Forwarding:
                 _require(prefix in self.routes, action)
                 del self.routes[prefix]
             case InstallFlow(key, _, prefixes):
-                _require(bool(prefixes) and key not in self.flows, action)
+                _require(bool(prefixes), action)
                 self.flows[key] = action
             case RemoveFlow(key):
                 _require(key in self.flows, action)
                 del self.flows[key]
                 self.targets.pop(key, None)
-            case ForwardFlow(key, None):
-                self.targets.pop(key, None)
-            case ForwardFlow(key, proxy_coa):
-                _require(key in self.flows and proxy_coa in self.tunnels, action)
-                assert proxy_coa is not None
-                self.targets[key] = proxy_coa
+            case ForwardFlows(paths):
+                for key, path in paths:
+                    _require(not path or key in self.flows, action)
+                    _require(self.tunnels.issuperset(path), action)
+                    _require(len(set(path)) == len(path), action)
+                    self.targets.pop(key, None)
+                    if path:
+                        self.targets[key] = path
             case HostPrefix(interface, prefix, lma, _):
                 _require(lma in self.tunnels and (interface, prefix) not in self.hosted, action)
                 self.hosted.add((interface, prefix))
@@ -329,7 +331,7 @@ class Network:
 
     def remove_flow(self, fid: int) -> int:
         token = next(self._tokens)
-        self.lma.core.remove_flow(MN, fid, token)
+        self.lma.core.remove_flow(MN, fid, token, at(self.seconds))
         self._carry_out("lma", self.lma.taken())
         return token
 
@@ -392,10 +394,14 @@ class Network:
 
     def path(self, fid: int) -> IPv6Address | None:
         """The MAG that packets of a flow are sent to by its row; None: the default path's."""
+        return next(iter(self.paths(fid)), None)
+
+    def paths(self, fid: int) -> tuple[IPv6Address, ...]:
+        """The MAGs that a copy of each packet of a flow is sent to."""
         for key, flow in self.lma.forwarding.flows.items():
             if flow.entry.fid == fid:
-                return self.lma.forwarding.targets.get(key)
-        return None
+                return self.lma.forwarding.targets.get(key, ())
+        return ()
 
     def row(self, fid: int) -> FlowMobilityCacheEntry:
         row = self.lma.core.flows.cache.get(MN, fid)

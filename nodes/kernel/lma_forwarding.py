@@ -3,18 +3,23 @@
 Each MAG has a tunnel, a routing table whose only route leads into it, and a mark that selects the
 table. nftables classifies packets to mobile nodes into flows (a map for 5-tuples, an ordered chain
 for the rest) and maps the flow to a mark; a move changes one element of that map, atomically, and
-costs the same however many flows there are. Packets of no flow take the prefix route.
+costs the same however many flows there are. A flow with several MAGs goes to the first like that,
+and copies of its packets go through the other tunnels. Packets of no flow take the prefix route.
+
+Fragments are put together before they are looked at, and taken apart again, so that all follow the
+first (RFC 6089 section 5.3.6). Connection tracking has to be in use for that, and tracks nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import (
     Action,
     BlockPrefix,
     CloseTunnel,
-    ForwardFlow,
+    ForwardFlows,
     InstallFlow,
     OpenTunnel,
     RemoveFlow,
@@ -24,9 +29,9 @@ from nodes.actions import (
 from nodes.classifier import Classification, ClassifiedRow, FiveTuple, classify
 from nodes.flow_mobility_cache import FlowAction
 from nodes.kernel.netlink import RuleMatch
-from nodes.kernel.nftables import Transactions
+from nodes.kernel.nftables import Transactions, whole_packets
 from nodes.kernel.routing import Routing
-from nodes.kernel.selector_rules import match_expression
+from nodes.kernel.selector_rules import match_expressions
 
 TABLE = "ip6 flowmob"
 DROP_MARK = 0xFFFF
@@ -34,6 +39,8 @@ FIRST_ROUTING_TABLE = 1000
 RULE_PRIORITY = 100
 DEFAULT_ROUTE = IPv6Network("::/0")
 MOBILITY_HEADER = 135
+# Where a copy is sent "to": the route to it leads into the tunnel, which asks for no neighbour.
+COPY_GATEWAY = "fe80::1"
 
 _SKELETON = f"""
 table {TABLE} {{
@@ -47,6 +54,9 @@ table {TABLE} {{
     type ipv6_addr
     flags interval
   }}
+  map copies {{
+    type mark : verdict
+  }}
   chain ordered {{
   }}
   chain classify {{
@@ -55,6 +65,7 @@ table {TABLE} {{
     meta l4proto {MOBILITY_HEADER} return
     meta mark set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @exact
     meta mark 0 jump ordered
+    meta mark vmap @copies
     meta mark set meta mark map @binding
     meta mark {DROP_MARK} drop
   }}
@@ -63,16 +74,19 @@ table {TABLE} {{
 
 
 class LmaForwarding:
-    def __init__(self, address: IPv6Address) -> None:
+    """`track`: something else needs connection tracking to track."""
+
+    def __init__(self, address: IPv6Address, *, track: bool = False) -> None:
         self._address = address
         self._routing = Routing()
         self._nftables = Transactions()
         self._routing.sweep("mag", (), (RULE_PRIORITY,))
-        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", _SKELETON)
+        tables = (_SKELETON, whole_packets(TABLE, track=track))
+        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", *tables)
         self._marks: dict[IPv6Address, int] = {}
         self._prefixes: set[IPv6Network] = set()
         self._flows: dict[int, ClassifiedRow] = {}
-        self._targets: dict[int, int] = {}
+        self._targets: dict[int, tuple[int, ...]] = {}
         self._installed = Classification({}, ())
 
     def perform(self, action: Action) -> None:
@@ -97,16 +111,16 @@ class LmaForwarding:
                 self._flows[key] = ClassifiedRow(key, entry, prefixes)
             case RemoveFlow(key):
                 del self._flows[key]
-                self._forward(key, None)
-            case ForwardFlow(key, proxy_coa):
-                self._forward(key, proxy_coa)
+                self._forward(((key, ()),))
+            case ForwardFlows(paths):
+                self._forward(paths)
 
     def close(self) -> None:
         self._routing.close()
 
     def tunnel(self, peer: IPv6Address) -> str:
         """The interface of the tunnel to `peer`."""
-        return f"mag{self._marks[peer]}"
+        return _tunnel(self._marks[peer])
 
     def _open(self, peer: IPv6Address) -> None:
         mark = next(number for number in range(1, DROP_MARK) if number not in self._marks.values())
@@ -127,30 +141,49 @@ class LmaForwarding:
             self._prefixes.add(prefix)
             self._nftables.run(f"add element {TABLE} home_prefixes {{ {prefix} }}")
 
-    def _forward(self, key: int, proxy_coa: IPv6Address | None) -> None:
-        """One transaction: the flow's mark, and its classification if it came or went with it."""
-        row = self._flows.get(key)
-        target = self._mark_of(row, proxy_coa)
+    def _forward(self, paths: Sequence[tuple[int, tuple[IPv6Address, ...]]]) -> None:
+        """One transaction: the flows' marks and copies, and their classification if that came, went
+        or changed with them."""
         commands: list[str] = []
-        before = self._targets.pop(key, None)
-        if before is not None:
-            commands.append(f"delete element {TABLE} binding {{ {key:#x} }}")
-        if target is not None:
-            self._targets[key] = target
-            commands.append(f"add element {TABLE} binding {{ {key:#x} : {target:#x} }}")
-        if (before is None) != (target is None):
-            commands.extend(self._reclassify())
+        for key, proxy_coas in paths:
+            before = self._targets.pop(key, ())
+            after = self._marks_of(self._flows.get(key), proxy_coas)
+            if after:
+                self._targets[key] = after
+            if before != after:
+                commands += _leave(key, before) + self._enter(key, after)
+        commands += self._reclassify()
         if commands:
             self._nftables.run(*commands)
 
-    def _mark_of(self, row: ClassifiedRow | None, proxy_coa: IPv6Address | None) -> int | None:
-        if row is None or proxy_coa is None:
-            return None
-        return DROP_MARK if row.entry.action is FlowAction.DROP else self._marks[proxy_coa]
+    def _marks_of(
+        self, row: ClassifiedRow | None, proxy_coas: tuple[IPv6Address, ...]
+    ) -> tuple[int, ...]:
+        if row is None or not proxy_coas:
+            return ()
+        if row.entry.action is FlowAction.DROP:
+            return (DROP_MARK,)
+        return tuple(self._marks[peer] for peer in proxy_coas)
+
+    def _enter(self, key: int, marks: tuple[int, ...]) -> list[str]:
+        if not marks:
+            return []
+        commands = [f"add element {TABLE} binding {{ {key:#x} : {marks[0]:#x} }}"]
+        if len(marks) > 1:
+            chain = _copies(key)
+            commands.append(f"add chain {TABLE} {chain}")
+            commands += [
+                f'add rule {TABLE} {chain} dup to {COPY_GATEWAY} device "{_tunnel(mark)}"'
+                for mark in marks[1:]
+            ]
+            commands.append(f"add element {TABLE} copies {{ {key:#x} : jump {chain} }}")
+        return commands
 
     def _reclassify(self) -> list[str]:
         """Commands from the installed classification to that of the rows that have a target."""
         wanted = classify(self._flows[key] for key in self._targets if key in self._flows)
+        if wanted == self._installed:
+            return []
         commands = [
             f"delete element {TABLE} exact {{ {_element(found)} }}"
             for found, key in self._installed.exact.items()
@@ -165,13 +198,35 @@ class LmaForwarding:
             commands.append(f"flush chain {TABLE} ordered")
             for row in wanted.ordered:
                 prefixes = ", ".join(str(prefix) for prefix in row.prefixes)
-                commands.append(
+                commands += [
                     f"add rule {TABLE} ordered ip6 daddr {{ {prefixes} }} "
-                    f"{match_expression(row.entry.selector)} meta mark set {row.key:#x} return"
-                )
+                    f"{match} meta mark set {row.key:#x} return"
+                    for match in match_expressions(row.entry.selector)
+                ]
         self._installed = wanted
         return commands
 
 
 def _element(found: FiveTuple) -> str:
     return " . ".join(str(part) for part in found)
+
+
+def _tunnel(mark: int) -> str:
+    return f"mag{mark}"
+
+
+def _copies(key: int) -> str:
+    return f"copies_{key:x}"
+
+
+def _leave(key: int, marks: tuple[int, ...]) -> list[str]:
+    if not marks:
+        return []
+    commands = [f"delete element {TABLE} binding {{ {key:#x} }}"]
+    if len(marks) > 1:
+        commands += [
+            f"delete element {TABLE} copies {{ {key:#x} }}",
+            f"flush chain {TABLE} {_copies(key)}",
+            f"delete chain {TABLE} {_copies(key)}",
+        ]
+    return commands

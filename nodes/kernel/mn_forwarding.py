@@ -18,7 +18,7 @@ from nodes.flow_table import uplink_selector
 from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
-from nodes.kernel.selector_rules import match_expression
+from nodes.kernel.selector_rules import match_expressions
 
 TABLE = "ip6 flowmob"
 FIRST_ROUTING_TABLE = 1000
@@ -71,9 +71,10 @@ class MnForwarding:
                 self._preferred[prefix] = table
             case SteerUplink(rows):
                 rules = [
-                    f"add rule {TABLE} decided {match_expression(uplink_selector(row.selector))} "
+                    f"add rule {TABLE} decided {match} "
                     f"meta mark set {self._marks[row.interface]} return"
                     for row in rows
+                    for match in match_expressions(uplink_selector(row.selector))
                 ]
                 self._nftables.run(f"flush chain {TABLE} decided", *rules)
 

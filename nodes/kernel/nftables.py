@@ -5,6 +5,22 @@ from __future__ import annotations
 from nftables import Nftables
 
 
+def whole_packets(table: str, *, track: bool = False) -> str:
+    """A chain for `table` that has the kernel put fragments together before anything looks at them.
+    It does so for connection tracking, in a network namespace where a rule asks for that; without
+    `track`, nothing is tracked all the same."""
+    rule = "" if track else "notrack"
+    return f"""
+table {table} {{
+  chain whole_packets {{
+    type filter hook prerouting priority raw; policy accept;
+    ct state untracked accept
+    {rule}
+  }}
+}}
+"""
+
+
 class NftablesError(RuntimeError):
     """The kernel or libnftables refused a transaction; nothing of it is in force."""
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.kernel.selector_rules import match_expression
+from nodes.kernel.selector_rules import match_expressions
 from nodes.policies.base import AddFlow, BindingView, MobileNodeView, MoveFlow, Order
 from nodes.selectors import selector_of
 
@@ -29,7 +29,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     accesses: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
 
     def __post_init__(self) -> None:
-        match_expression(selector_of(self.selector))
+        match_expressions(selector_of(self.selector))
 
 
 class TrafficClassPolicy:

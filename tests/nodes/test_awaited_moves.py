@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from nodes.actions import Action, ForwardFlow, Log, Reply, Send
+from nodes.actions import Action, ForwardFlows, Log, Reply, Send
 from nodes.awaited_moves import AwaitedMove
 from nodes.config import MobileNodePolicy
 
@@ -43,7 +43,7 @@ def test_the_flow_moves_when_the_session_is_there_rfc7864_3_2_1(domain: type[Dom
     actions = network.lma.receive(update, network.seconds, domain.MAG2)
     kinds = [type(action) for action in actions]
     # The PBA goes first, so that the MAG has the prefix when the first packet comes.
-    assert kinds.index(Send) < kinds.index(ForwardFlow)
+    assert kinds.index(Send) < kinds.index(ForwardFlows)
     assert network.path(1) == domain.MAG2
     (reply,) = domain.of(Reply, actions)
     assert (reply.token, reply.error) == (50, None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from nodes.actions import ForwardFlow, Reply, Send
+from nodes.actions import ForwardFlows, Reply, Send
 from nodes.flow_mobility_cache import FlowAction
 from nodes.wire.messages import (
     BindingError,
@@ -476,15 +476,15 @@ def test_dropping_needs_no_prefix_at_the_mag_rfc7864_5_2(domain: type[Domain]) -
     assert network.messages() == []
     ((key, flow),) = network.lma.forwarding.flows.items()
     assert flow.entry.action is FlowAction.DROP
-    assert network.lma.forwarding.targets == {key: domain.MAG1}
+    assert network.lma.forwarding.targets == {key: (domain.MAG1,)}
 
 
 def test_a_move_is_one_change_of_one_flow_rfc7864_5_2(domain: type[Domain]) -> None:
     network = with_flow(domain, "shared")
     network.add_flow(2, "cell", domain.P1)
     network.lma.core.move_flow(domain.MN, 2, network.bid("wlan"), 99, domain.at(1))
-    changes = domain.of(ForwardFlow, network.lma.taken())
-    assert [change.proxy_coa for change in changes] == [domain.MAG1]
+    (change,) = domain.of(ForwardFlows, network.lma.taken())
+    assert [path for _, path in change.paths] == [(domain.MAG1,)]
     assert network.path(1) == domain.MAG2
 
 

@@ -157,7 +157,11 @@ def check(network: Network) -> None:
         assert row.active is bool(live), "an active flow has a live binding"
         assert all(binding.mn_id == mn_id for binding in live)
     for prefix, peer in network.lma.forwarding.routes.items():
-        holders = {entry.proxy_coa for entry in core.bindings if prefix in entry.prefixes}
+        holders = {
+            entry.proxy_coa
+            for entry in core.bindings
+            if prefix in entry.prefixes + entry.flow_mobility_prefixes
+        }
         assert peer is None or peer in holders, "a route leads to a MAG that has the prefix"
     for mag in network.mags.values():
         hosted: set[object] = set()

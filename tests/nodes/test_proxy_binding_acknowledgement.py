@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from nodes.flow_mobility_set import FlowMobilitySet
 from nodes.proxy_binding_acknowledgement import acknowledge
 from nodes.wire.messages import ProxyBindingStatus
 from nodes.wire.options import (
@@ -71,7 +72,7 @@ def test_an_acceptance_has_the_assigned_and_the_off_link_prefixes_rfc7864_3_3(
         ACCEPTED,
         domain.at(0),
         prefixes=(domain.P1,),
-        off_link_prefixes=(domain.P2, domain.P3),
+        flow_mobility=FlowMobilitySet((domain.P2, domain.P3)),
     )
     assert domain.prefixes(reply) == [domain.P1]
     assert domain.prefixes(reply, off_link=True) == [domain.P2, domain.P3]
