@@ -159,6 +159,8 @@ def _discovery(data: bytes, source: IPv6Address, destination: IPv6Address) -> st
         return None  # another ICMPv6 message
     if isinstance(message, nd.RouterSolicitation):
         return "Router Solicitation"
+    if not isinstance(message, nd.RouterAdvertisement):
+        return None
     prefixes = " ".join(str(information.prefix) for information in message.prefixes)
     ends = ", no default router" if message.router_lifetime_s == 0 else ""
     return f"Router Advertisement [{prefixes}]{ends}"

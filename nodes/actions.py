@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
+from nodes.neighbour_discovery import RouterAdvertisement
 from nodes.wire.attachment import AttachmentMessage
 from nodes.wire.messages import Message
 
@@ -142,13 +143,15 @@ class HostPrefix:
     """Route `prefix` to the MN on `interface`, and what comes from it into the tunnel to `lma`.
 
     Holds for on-link prefixes and those with the L bit alike (RFC 7864 section 4.1); only the
-    router advertisements differ.
+    router advertisements differ. Without `mn_link_local` the MN is asked for by neighbour
+    discovery. `local_routing`: what is local goes the short way (RFC 5213 section 6.10.3).
     """
 
     interface: str
     prefix: IPv6Network
     lma: IPv6Address
-    mn_link_local: IPv6Address
+    mn_link_local: IPv6Address | None
+    local_routing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +172,50 @@ class FilterFlows:
 
 @dataclass(frozen=True, slots=True)
 class Advertise:
-    """Send a Router Advertisement on `interface` with these on-link prefixes."""
+    """Send `advertisement` from the link-local address `router` on `interface`. The MTU option is
+    for who sends it: that of the tunnel to `lma` (RFC 5213 section 6.9.2)."""
 
     interface: str
-    prefixes: tuple[IPv6Network, ...]
-    router_lifetime_s: int
+    advertisement: RouterAdvertisement
+    router: IPv6Address
+    destination: IPv6Address
+    lma: IPv6Address
+
+    @property
+    def prefixes(self) -> tuple[IPv6Network, ...]:
+        """Those that are there to stay."""
+        found = self.advertisement.prefixes
+        return tuple(option.prefix for option in found if option.valid_lifetime_s)
+
+    @property
+    def withdrawn(self) -> tuple[IPv6Network, ...]:
+        found = self.advertisement.prefixes
+        return tuple(option.prefix for option in found if not option.valid_lifetime_s)
+
+
+@dataclass(frozen=True, slots=True)
+class UseLinkLocal:
+    """The MAG's own address on access `interface` from now on (RFC 5213 section 6.8)."""
+
+    interface: str
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeNeighbour:
+    """Send a unicast Neighbour Solicitation (RFC 4861 section 7.3), from the MAG's address on that
+    link; None: from any that it has there."""
+
+    interface: str
+    neighbour: IPv6Address
+    source: IPv6Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class TearDownLink:
+    """End the point-to-point link with the MN (RFC 5213 section 6.9.1.4); it may attach anew."""
+
+    interface: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +276,9 @@ Action = (
     | UnhostPrefix
     | FilterFlows
     | Advertise
+    | UseLinkLocal
+    | ProbeNeighbour
+    | TearDownLink
     | Solicit
     | AssignAddress
     | UseRouter

@@ -12,11 +12,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nodes.link_layer import parse_link_layer_id
+from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Priority = Annotated[int, msgspec.Meta(ge=1, le=127)]
+PrefixLifetime = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
@@ -29,6 +30,7 @@ HOME_NETWORK_PREFIX_LENGTH = 64
 
 # The prefix value ALL_ZERO asks the LMA to choose (RFC 5213 section 8.3).
 ANY_PREFIX = IPv6Network("::/0")
+HANDOFF_STATE_NOT_CHANGED = 5
 
 # RFC 6543: the addresses reserved for every MAG of a domain to have on every access link.
 FIXED_MAG_LINK_LOCAL_ADDRESS = IPv6Address("fe80::200:5eff:fe00:5213")
@@ -126,7 +128,16 @@ class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=
                 f"fixed_mag_link_local_address_on_all_access_links is {link_local}; expected a "
                 "link-local address, or :: for none"
             )
-        parse_link_layer_id(self.fixed_mag_link_layer_address_on_all_access_links)
+        if len(self.fixed_link_layer_address) not in (0, LINK_LAYER_ADDRESS_OCTETS):
+            raise ValueError(
+                "fixed_mag_link_layer_address_on_all_access_links is "
+                f'"{self.fixed_mag_link_layer_address_on_all_access_links}"; expected 6 octets'
+            )
+
+    @property
+    def fixed_link_layer_address(self) -> bytes:
+        """Nothing, or octets of zero, where access links have none."""
+        return parse_link_layer_id(self.fixed_mag_link_layer_address_on_all_access_links)
 
 
 class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -179,12 +190,80 @@ class LinkReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Who attaches to an access interface: the MAG's policy store (RFC 5213 section 6.1, 6.2)."""
+    """Who attaches to an access interface, and the policy profile (RFC 5213 section 6.2): the MAG's
+    policy store.
+
+    `link_layer_id` is empty if the MAG doesn't know it; the node's Router Solicitations may tell.
+    `home_network_prefixes` are asked for; without any the LMA assigns. What is None is as the
+    MAG's configuration has it. `detection`: `link` if the interface has a carrier if and only if
+    the node is there; `neighbour` for a link without such events, where the node is there from its
+    first solicitation until Neighbour Unreachability Detection fails (section 6.13).
+    """
 
     mn_id: str
     access_technology: Octet
-    link_layer_id: str
-    handoff_indicator: Octet = 1
+    link_layer_id: str = ""
+    handoff_indicator: Annotated[int, msgspec.Meta(ge=1, le=6)] = 1
+    mobility_service: bool = True
+    lma: IPv6Address | None = None
+    home_network_prefixes: tuple[IPv6Network, ...] = ()
+    prefix_lifetime_s: PrefixLifetime | None = None
+    address_configuration: Literal["stateless", "stateful", "both"] = "stateless"
+    local_routing: bool | None = None
+    detection: Literal["link", "neighbour"] = "link"
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.mn_id.encode()) < 255:
+            raise ValueError(f"mn_id is {self.mn_id!r}; expected 1 to 254 octets (RFC 4283)")
+
+
+class RouterVariables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """RFC 4861 section 6.2.1 and 10, and MinDelayBetweenRAs of RFC 6275 section 13, with their
+    defaults. Those that are None follow from others as these sections say."""
+
+    max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
+    min_rtr_adv_interval_s: Annotated[float, msgspec.Meta(ge=0.03)] | None = None
+    adv_default_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] | None = None
+    adv_cur_hop_limit: Octet = 64
+    adv_reachable_time_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 0
+    adv_retrans_timer_ms: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)] = 0
+    adv_valid_lifetime_s: PrefixLifetime = 2_592_000
+    adv_preferred_lifetime_s: PrefixLifetime = 604_800
+    min_delay_between_ras_ms: Annotated[int, msgspec.Meta(ge=30)] = 3_000
+    max_ra_delay_time_ms: Milliseconds = 500
+    max_initial_rtr_advertisements: Annotated[int, msgspec.Meta(ge=0)] = 3
+    max_initial_rtr_advert_interval_s: Annotated[int, msgspec.Meta(ge=1)] = 16
+    # Neighbour Unreachability Detection of the mobile node
+    reachable_time_ms: Annotated[int, msgspec.Meta(ge=1)] = 30_000
+    retrans_timer_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    max_unicast_solicit: Annotated[int, msgspec.Meta(ge=1)] = 3
+
+    def __post_init__(self) -> None:
+        least, most = self.min_rtr_adv_interval_s, 0.75 * self.max_rtr_adv_interval_s
+        if least is not None and least > most:
+            raise ValueError(f"min_rtr_adv_interval_s is {least}; expected at most {most}")
+        if 0 < self.router_lifetime_s < self.max_rtr_adv_interval_s:
+            raise ValueError(
+                f"adv_default_lifetime_s is {self.adv_default_lifetime_s}; "
+                f"expected 0, or at least {self.max_rtr_adv_interval_s}"
+            )
+        if self.adv_preferred_lifetime_s > self.adv_valid_lifetime_s:
+            raise ValueError(
+                f"adv_preferred_lifetime_s is {self.adv_preferred_lifetime_s}; "
+                f"expected at most the valid lifetime, {self.adv_valid_lifetime_s}"
+            )
+
+    @property
+    def min_interval_s(self) -> float:
+        if self.min_rtr_adv_interval_s is not None:
+            return self.min_rtr_adv_interval_s
+        most = self.max_rtr_adv_interval_s
+        return 0.33 * most if most >= 9 else float(most)
+
+    @property
+    def router_lifetime_s(self) -> int:
+        default = min(3 * self.max_rtr_adv_interval_s, 9_000)
+        return default if self.adv_default_lifetime_s is None else self.adv_default_lifetime_s
 
 
 class AttachmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -196,20 +275,39 @@ class AttachmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
 
 class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`egress_address`: the source of what the MAG signals if that isn't its Proxy-CoA, which an
+    Alternate Care-of Address option tells then (RFC 5213 section 6.9.1.5). `local_networks`:
+    fixed nodes at the MAG's other interfaces (6.10.3). `path_mtu`: to the LMA, where path MTU
+    discovery can't tell (6.9.5)."""
+
     proxy_coa: IPv6Address
     lma: IPv6Address
     # Who attaches is known by the interface; or the node tells: docs/layer-2-signalling.md.
     access_interfaces: dict[str, AccessProfile]
     layer_2_interfaces: tuple[str, ...] = ()
     mobile_nodes: dict[str, AttachmentPolicy] = {}
+    egress_address: IPv6Address | None = None
+    local_networks: tuple[IPv6Network, ...] = ()
+    path_mtu: Annotated[int, msgspec.Meta(ge=1_320, le=65_535)] | None = None
     lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
-    router_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] = 1_800
-    # RFC 4861 section 6.2.1: MaxRtrAdvInterval
-    max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
+    # RFC 5213 section 9.2
+    enable_mag_local_routing: bool = False
+    # RFC 6275 section 12
+    initial_bindack_timeout_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
+    max_bindack_timeout_ms: Annotated[int, msgspec.Meta(ge=1)] = 32_000
+    max_update_rate: Annotated[int, msgspec.Meta(ge=1)] = 3
+    router: RouterVariables = RouterVariables()
     link_reports: LinkReports = LinkReports()
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for interface, profile in self.access_interfaces.items():
+            if profile.handoff_indicator == HANDOFF_STATE_NOT_CHANGED:
+                # RFC 5213 section 6.9.1.3: for a session that this MAG has registered already.
+                raise ValueError(
+                    f"access_interfaces.{interface}.handoff_indicator is 5; "
+                    "expected that of an attachment: 1 to 4, or 6"
+                )
         for interface in self.layer_2_interfaces:
             if interface in self.access_interfaces:
                 raise ValueError(
@@ -221,6 +319,12 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     def interfaces(self) -> tuple[str, ...]:
         """All access interfaces."""
         return (*self.access_interfaces, *self.layer_2_interfaces)
+
+    @property
+    def lmas(self) -> set[IPv6Address]:
+        """That of the MAG, and those of mobile nodes that have another."""
+        profiles = self.access_interfaces.values()
+        return {self.lma, *(profile.lma for profile in profiles if profile.lma)}
 
 
 class LayerTwoAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -12,6 +12,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import Protocol
 
 from nodes.actions import NOBODY, Action, Instant, Log, Reply, Send
@@ -54,9 +55,9 @@ class Daemon:
         self._core = core
         self._events = events
         self._perform = perform
-        self._mobility: MobilitySocket | None = None
+        self._mobility: dict[IPv6Address, MobilitySocket] = {}
         self._reply: Callable[[Reply], None] | None = None
-        self._problems: ParameterProblems | None = None
+        self._problems: dict[IPv6Address, ParameterProblems] = {}
         # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
         self._selector = selectors.SelectSelector()
         self._stopping = False
@@ -85,9 +86,10 @@ class Daemon:
     def serve_mobility(
         self, mobility: MobilitySocket, receive: Callable[[Message, Received, Instant], None]
     ) -> None:
-        """Decode what arrives on `mobility` and hand it to `receive`."""
-        self._mobility = mobility
-        self._problems = ParameterProblems(mobility.address)
+        """Decode what arrives on `mobility` and hand it to `receive`. What is sent from its address
+        is sent there."""
+        self._mobility[mobility.address] = mobility
+        self._problems[mobility.address] = ParameterProblems(mobility.address)
 
         def readable() -> None:
             while (received := mobility.receive()) is not None:
@@ -126,8 +128,8 @@ class Daemon:
             self._events.write("stopped")
             signal.set_wakeup_fd(previous)
             self._selector.close()
-            if self._problems is not None:
-                self._problems.close()
+            for problems in self._problems.values():
+                problems.close()
             os.close(wake_up)
             os.close(wake_up_writer)
 
@@ -138,8 +140,8 @@ class Daemon:
                 case Log(event, details):
                     self._events.write(event, details)
                 case Send(message, source, destination):
-                    assert self._mobility is not None
-                    self._mobility.send(encode(message, source, destination), destination)
+                    data = encode(message, source, destination)
+                    self._mobility[source].send(data, destination)
                 case Reply(token):
                     if token != NOBODY and self._reply is not None:
                         self._reply(action)
@@ -165,6 +167,5 @@ class Daemon:
         except MalformedMessage as error:
             self._events.write("malformed", {"source": received.source, "why": str(error)})
             if isinstance(error, (BadPayloadProto, HeaderTooShort)):
-                assert self._problems is not None
-                self._problems.send(received, error.offset)
+                self._problems[mobility.address].send(received, error.offset)
         return None

@@ -7,10 +7,8 @@ from functools import partial
 from typing import Any
 
 from nodes.access_operations import operate_mag, operate_mn
-from nodes.actions import Action, Advertise, OpenTunnel, SendOnLink, Solicit
+from nodes.actions import Action, Advertise, OpenTunnel, ProbeNeighbour, SendOnLink, Solicit
 from nodes.config import (
-    FIXED_MAG_LINK_LAYER_ADDRESS,
-    FIXED_MAG_LINK_LOCAL_ADDRESS,
     DaemonConfig,
     LmaConfig,
     MagConfig,
@@ -20,12 +18,13 @@ from nodes.control import ControlServer
 from nodes.control_requests import LmaRequest, MagRequest, MnRequest
 from nodes.daemon import Daemon, now, random_source
 from nodes.event_log import EventWriter
+from nodes.kernel.access_links import AccessLinks
 from nodes.kernel.lma_forwarding import LmaForwarding
 from nodes.kernel.mag_forwarding import MagForwarding
 from nodes.kernel.mn_forwarding import MnForwarding
+from nodes.kernel.path_mtu import PacketTooBigMonitor
 from nodes.kernel.routing import Routing
 from nodes.kernel.sockets import (
-    ALL_NODES,
     ALL_ROUTERS,
     DiscoverySocket,
     LinkMonitor,
@@ -39,7 +38,6 @@ from nodes.mag import MobileAccessGateway
 from nodes.mn import MobileNode
 from nodes.mn_attachment import SEQUENCE_MODULUS
 from nodes.neighbour_discovery import (
-    PrefixInformation,
     RouterAdvertisement,
     RouterSolicitation,
     decode,
@@ -59,10 +57,7 @@ from nodes.wire.attachment import (
 from nodes.wire.errors import MalformedMessage
 
 Ready = Callable[[], None] | None
-ROUTER_SOLICITATION = 133
 ROUTER_ADVERTISEMENT = 134
-PREFERRED_LIFETIME_S = 604_800  # RFC 4861 section 6.2.1: AdvPreferredLifetime
-VALID_LIFETIME_S = 2_592_000
 
 
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
@@ -108,32 +103,40 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
     core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
-    forwarding = MagForwarding(config.proxy_coa, config.interfaces)
-    discovery = DiscoverySocket((ROUTER_SOLICITATION,))
+    forwarding = MagForwarding(config)
+    links = AccessLinks(config, forwarding.tunnel_mtu)
+    too_big = PacketTooBigMonitor()
     routing = Routing()
     link = LinkSocket(ETHERTYPE) if config.layer_2_interfaces else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
-            if isinstance(action, Advertise):
-                _advertise(action, forwarding, discovery, routing.index(action.interface))
-            elif isinstance(action, SendOnLink):
+            if isinstance(action, SendOnLink):
                 _signal(action, link, events)
-            else:
+                return
+            try:
                 forwarding.perform(action)
+                links.perform(action)
+            except OSError as error:
+                if not isinstance(action, (Advertise, ProbeNeighbour)):
+                    raise
+                # The link can go down between its last event and this.
+                events.write("not-done", {"action": type(action).__name__, "why": str(error)})
 
-        def solicited() -> None:
-            while (received := discovery.receive()) is not None:
-                for interface in config.interfaces:
-                    if routing.index(interface) == received.interface:
-                        core.router_solicited(interface, now())
+        def path_changed() -> None:
+            too_big.drain()
+            for lma in forwarding.update_tunnel_mtus():
+                core.tunnel_mtu_changed(lma, now())
 
         daemon = Daemon(core, events, perform)
-        daemon.serve_mobility(
-            MobilitySocket(config.proxy_coa),
-            lambda message, received, at: core.receive(message, received.source, at),
-        )
-        daemon.watch(discovery, solicited)
+        # Dict: each address once. Notifications come to the Proxy-CoA, answers where asked from.
+        for address in dict.fromkeys((config.proxy_coa, config.egress_address or config.proxy_coa)):
+            daemon.serve_mobility(
+                MobilitySocket(address),
+                lambda message, received, at: core.receive(message, received.source, at),
+            )
+        daemon.watch(links, partial(links.receive, core, now))
+        daemon.watch(too_big, path_changed)
         if link is not None:
 
             def requested(interface: str, message: AttachmentMessage, source: bytes) -> None:
@@ -148,6 +151,8 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
         finally:
             if control is not None:
                 control.close()
+            too_big.close()
+            links.close()
             forwarding.close()
             routing.close()
             if link is not None:
@@ -262,29 +267,6 @@ def _watch_links(
 
     daemon.watch(monitor, look)
     look()
-
-
-def _advertise(
-    action: Advertise, forwarding: MagForwarding, discovery: DiscoverySocket, interface: int
-) -> None:
-    """RFC 5213 section 6.9.2, with the fixed addresses of RFC 6543."""
-    advertisement = RouterAdvertisement(
-        router_lifetime_s=action.router_lifetime_s,
-        prefixes=tuple(
-            PrefixInformation(
-                prefix=prefix,
-                on_link=True,
-                autonomous=True,
-                valid_lifetime_s=VALID_LIFETIME_S,
-                preferred_lifetime_s=PREFERRED_LIFETIME_S,
-            )
-            for prefix in action.prefixes
-        ),
-        mtu=forwarding.tunnel_mtu(),
-        source_link_layer_address=FIXED_MAG_LINK_LAYER_ADDRESS,
-    )
-    source = FIXED_MAG_LINK_LOCAL_ADDRESS
-    discovery.send(encode(advertisement, source, ALL_NODES), source, ALL_NODES, interface)
 
 
 def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from ipaddress import IPv6Address, IPv6Network
 
 _LINK_LOCAL = IPv6Network("fe80::/64")
-_MAC_LENGTH = 6
+LINK_LAYER_ADDRESS_OCTETS = 6
 _UNIVERSAL_LOCAL_BIT = 0x02
 
 
@@ -16,7 +17,7 @@ def parse_link_layer_id(text: str) -> bytes:
 
 def interface_identifier(link_layer_id: bytes) -> int:
     """Modified EUI-64 of a MAC address. Raises ValueError for any other length."""
-    if len(link_layer_id) != _MAC_LENGTH:
+    if len(link_layer_id) != LINK_LAYER_ADDRESS_OCTETS:
         raise ValueError(f"link-layer identifier {link_layer_id.hex()}: expected 6 octets")
     first = link_layer_id[0] ^ _UNIVERSAL_LOCAL_BIT
     return int.from_bytes(
@@ -26,3 +27,7 @@ def interface_identifier(link_layer_id: bytes) -> int:
 
 def link_local_address(link_layer_id: bytes) -> IPv6Address:
     return _LINK_LOCAL[interface_identifier(link_layer_id)]
+
+
+def random_link_local_address(rng: random.Random) -> IPv6Address:
+    return _LINK_LOCAL[rng.getrandbits(64) or 1]

@@ -1,6 +1,7 @@
-"""Router Solicitation and Router Advertisement (RFC 4861 sections 4.1, 4.2 and 4.6).
+"""Solicitations and advertisements of routers and neighbours (RFC 4861 section 4).
 
-The MAG sends advertisements to one mobile node at a time, which solicits and reads them. Messages
+The MAG sends advertisements to one mobile node at a time, which solicits and reads them, and asks
+whether it is still there. Messages
 are from the ICMPv6 type on. That the hop limit is 255 (section 6.1) is for who has the IPv6 header
 to check.
 """
@@ -18,6 +19,7 @@ from nodes.wire.mobility_header import checksum
 NEXT_HEADER_ICMPV6 = 58
 HOP_LIMIT = 255
 ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 133, 134
+NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT = 135, 136
 ALL_NODES = IPv6Address("ff02::1")
 ALL_ROUTERS = IPv6Address("ff02::2")
 INFINITE_LIFETIME_S = 0xFFFFFFFF
@@ -25,6 +27,7 @@ INFINITE_LIFETIME_S = 0xFFFFFFFF
 _SOURCE_LINK_LAYER_ADDRESS, _PREFIX_INFORMATION, _MTU = 1, 3, 5
 _SOLICITATION = struct.Struct(">BBH4x")
 _ADVERTISEMENT = struct.Struct(">BBHBBHII")
+_NEIGHBOUR = struct.Struct(">BBHB3x16s")
 _PREFIX = struct.Struct(">BBBBII4x16s")
 _MTU_OPTION = struct.Struct(">BB2xI")
 _UNSPECIFIED = IPv6Address(0)
@@ -120,7 +123,36 @@ class RouterAdvertisement:
         )
 
 
-NeighbourDiscovery = RouterSolicitation | RouterAdvertisement
+@dataclass(frozen=True, slots=True)
+class NeighbourSolicitation:
+    target: IPv6Address
+    source_link_layer_address: bytes | None = None
+
+    def __post_init__(self) -> None:
+        _require_link_layer_address("NeighbourSolicitation", self.source_link_layer_address)
+        _require_unicast("NeighbourSolicitation", self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourAdvertisement:
+    """Without its Target Link-layer Address option, which is the kernel's business."""
+
+    target: IPv6Address
+    router: bool = False
+    solicited: bool = False
+    override: bool = False
+
+    def __post_init__(self) -> None:
+        _require_unicast("NeighbourAdvertisement", self.target)
+
+
+def _require_unicast(owner: str, target: IPv6Address) -> None:
+    _require(not target.is_multicast, f"{owner}.target", target, "no multicast address")
+
+
+NeighbourDiscovery = (
+    RouterSolicitation | RouterAdvertisement | NeighbourSolicitation | NeighbourAdvertisement
+)
 
 
 def encode(message: NeighbourDiscovery, source: IPv6Address, destination: IPv6Address) -> bytes:
@@ -128,6 +160,11 @@ def encode(message: NeighbourDiscovery, source: IPv6Address, destination: IPv6Ad
     out = bytearray()
     if isinstance(message, RouterSolicitation):
         out += _SOLICITATION.pack(ROUTER_SOLICITATION, 0, 0)
+    elif isinstance(message, NeighbourSolicitation):
+        out += _NEIGHBOUR.pack(NEIGHBOUR_SOLICITATION, 0, 0, 0, message.target.packed)
+    elif isinstance(message, NeighbourAdvertisement):
+        flags = message.router << 7 | message.solicited << 6 | message.override << 5
+        out += _NEIGHBOUR.pack(NEIGHBOUR_ADVERTISEMENT, 0, 0, flags, message.target.packed)
     else:
         flags = (0x80 if message.managed else 0) | (0x40 if message.other else 0)
         out += _ADVERTISEMENT.pack(
@@ -140,8 +177,9 @@ def encode(message: NeighbourDiscovery, source: IPv6Address, destination: IPv6Ad
             message.reachable_time_ms,
             message.retrans_timer_ms,
         )
-    if message.source_link_layer_address is not None:
-        out += bytes((_SOURCE_LINK_LAYER_ADDRESS, 1)) + message.source_link_layer_address
+    own = _own_link_layer_address(message)
+    if own is not None:
+        out += bytes((_SOURCE_LINK_LAYER_ADDRESS, 1)) + own
     if isinstance(message, RouterAdvertisement):
         if message.mtu is not None:
             out += _MTU_OPTION.pack(_MTU, 1, message.mtu)
@@ -152,6 +190,12 @@ def encode(message: NeighbourDiscovery, source: IPv6Address, destination: IPv6Ad
     total = checksum(out, source, destination, NEXT_HEADER_ICMPV6)
     out[2:4] = total.to_bytes(2, "big")
     return bytes(out)
+
+
+def _own_link_layer_address(message: NeighbourDiscovery) -> bytes | None:
+    if isinstance(message, NeighbourAdvertisement):
+        return None
+    return message.source_link_layer_address
 
 
 def _encode_prefix(prefix: PrefixInformation) -> bytes:
@@ -167,9 +211,12 @@ def _encode_prefix(prefix: PrefixInformation) -> bytes:
 
 
 def _address_problem(message: NeighbourDiscovery, source: IPv6Address) -> str | None:
-    """What is expected of the source address and isn't so (sections 4.1, 4.2 and 6.1)."""
+    """What is expected of the source address and isn't so (sections 4.1 to 4.4, 6.1 and
+    7.1)."""
     if isinstance(message, RouterAdvertisement):
         return None if source.is_link_local else "a link-local address"
+    if isinstance(message, NeighbourAdvertisement):
+        return "a specified address" if source == _UNSPECIFIED else None
     if message.source_link_layer_address is not None and source == _UNSPECIFIED:
         return "a specified address, because there is a source link-layer address"
     return None
@@ -178,7 +225,8 @@ def _address_problem(message: NeighbourDiscovery, source: IPv6Address) -> str | 
 def decode(
     data: bytes, source: IPv6Address, destination: IPv6Address, *, verify_checksum: bool = True
 ) -> NeighbourDiscovery:
-    """Raises MalformedMessage if the message isn't valid by section 6.1, or isn't one of the two.
+    """Raises MalformedMessage if the message isn't valid by section 6.1 or 7.1, or is none of the
+    four.
 
     Options that aren't known are skipped (section 4.6), and so are those that don't belong there.
     """
@@ -193,8 +241,10 @@ def decode(
         message = RouterSolicitation(_Options(data, _SOLICITATION.size).link_layer_address)
     elif data[0] == ROUTER_ADVERTISEMENT:
         message = _decode_advertisement(data)
+    elif data[0] in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT):
+        message = _decode_neighbour(data, destination)
     else:
-        _fail("type", 0, f"expected 133 or 134, found {data[0]}")
+        _fail("type", 0, f"expected 133 to 136, found {data[0]}")
     problem = _address_problem(message, source)
     if problem is not None:
         _fail("source", 0, f"expected {problem}, found {source}")
@@ -228,6 +278,24 @@ def _decode_advertisement(data: bytes) -> RouterAdvertisement:
         reachable_time_ms=reachable,
         retrans_timer_ms=retrans,
     )
+
+
+def _decode_neighbour(
+    data: bytes, destination: IPv6Address
+) -> NeighbourSolicitation | NeighbourAdvertisement:
+    if len(data) < _NEIGHBOUR.size:
+        _fail("icmpv6", len(data), f"expected at least {_NEIGHBOUR.size} octets")
+    kind, _, _, flags, octets = _NEIGHBOUR.unpack_from(data)
+    target = IPv6Address(octets)
+    if target.is_multicast:
+        _fail("target", 8, f"expected no multicast address, found {target}")
+    options = _Options(data, _NEIGHBOUR.size)
+    if kind == NEIGHBOUR_SOLICITATION:
+        return NeighbourSolicitation(target, options.link_layer_address)
+    router, solicited, override = (flags & bit != 0 for bit in (0x80, 0x40, 0x20))
+    if solicited and destination.is_multicast:
+        _fail("solicited", 4, "expected 0, because the destination is a multicast address")
+    return NeighbourAdvertisement(target, router, solicited, override)
 
 
 class _Options:

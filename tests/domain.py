@@ -74,6 +74,7 @@ WLAN, CELL = 4, 8
 LINK_LAYER_1, LINK_LAYER_2 = bytes.fromhex("020000000101"), bytes.fromhex("020000000201")
 POOL = IPv6Network("2001:db8:100::/48")
 P1, P2, P3 = itertools.islice(POOL.subnets(new_prefix=64), 3)
+MN_LINK_LOCAL = IPv6Address("fe80::ff:fe00:101")  # from LINK_LAYER_1
 BOOT_UNIX_NS = 1_700_000_000_000_000_000
 
 A = TypeVar("A")
@@ -221,6 +222,16 @@ class Gateway:
 
     def timer(self, seconds: float) -> list[Action]:
         self.core.handle_timer(at(seconds))
+        return self.taken()
+
+    def solicit(
+        self,
+        seconds: float,
+        source: IPv6Address = MN_LINK_LOCAL,
+        link_layer: bytes | None = LINK_LAYER_1,
+    ) -> list[Action]:
+        """The mobile node sends a Router Solicitation."""
+        self.core.router_solicited(self.interface, at(seconds), source, link_layer)
         return self.taken()
 
     def request(self) -> ProxyBindingUpdate:
@@ -471,6 +482,7 @@ class Domain:
     MN, OTHER_MN = MN, OTHER_MN
     WLAN, CELL = WLAN, CELL
     LINK_LAYER_1, LINK_LAYER_2 = LINK_LAYER_1, LINK_LAYER_2
+    MN_LINK_LOCAL = MN_LINK_LOCAL
     POOL, P1, P2, P3 = POOL, P1, P2, P3
     at = staticmethod(at)
     of = staticmethod(of)
@@ -506,21 +518,23 @@ class Domain:
         name: str = "mag1",
         handoff: int = 1,
         incarnation: Incarnation = FIRST_START,
+        profile: dict[str, Any] | None = None,
         **changes: Any,
     ) -> Gateway:
+        """`profile` changes the policy profile of the only mobile node, `changes` the rest."""
         first = name == "mag1"
         interface = f"{name}-mn"
-        profile = AccessProfile(
-            mn_id=MN,
-            access_technology=WLAN if first else CELL,
-            link_layer_id=(LINK_LAYER_1 if first else LINK_LAYER_2).hex(":"),
-            handoff_indicator=handoff,
-        )
+        fields: dict[str, Any] = {
+            "mn_id": MN,
+            "access_technology": WLAN if first else CELL,
+            "link_layer_id": (LINK_LAYER_1 if first else LINK_LAYER_2).hex(":"),
+            "handoff_indicator": handoff,
+        }
         values: dict[str, Any] = {
             "events": Path("/dev/null"),
             "proxy_coa": MAG1 if first else MAG2,
             "lma": LMA,
-            "access_interfaces": {interface: profile},
+            "access_interfaces": {interface: AccessProfile(**{**fields, **(profile or {})})},
         }
         config = MagConfig(**{**values, **changes})
         return Gateway(MobileAccessGateway(config, random.Random(name), incarnation), interface)

@@ -1,8 +1,12 @@
-"""The MAG's forwarding state in the kernel (RFC 5213 section 6.10.5).
+"""The MAG's forwarding state in the kernel (RFC 5213 section 6.10).
 
-Uplink, packets from an access interface go into the tunnel if their source is in a prefix that is
-registered for that interface, and are dropped otherwise. Downlink, packets that leave the tunnel
-are routed by a table that has the registered prefixes only, so that nothing loops back to the LMA.
+Uplink, packets from an access interface go into the tunnel to their LMA if their source is in a
+prefix that is registered for that interface, and are dropped otherwise. Downlink, packets that
+leave a tunnel are routed by a table that has the prefixes registered with that LMA only, so that
+nothing loops back. A tunnel takes packets from its LMA alone; others aren't decapsulated.
+
+None of them is for this node itself, whatever its destination: else a mobile node could pose as its
+LMA, with messages and with tunnel packets. So the table of local addresses comes after these rules.
 """
 
 from __future__ import annotations
@@ -10,66 +14,159 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Action, CloseTunnel, HostPrefix, OpenTunnel, UnhostPrefix
-from nodes.kernel.netlink import RuleMatch
+from nodes.config import MagConfig
+from nodes.kernel.netlink import RT_TABLE_LOCAL, RT_TABLE_MAIN, RuleMatch
+from nodes.kernel.path_mtu import path_mtu
 from nodes.kernel.routing import Routing
 
-TUNNEL = "lma0"
-UPLINK_TABLE = 1000
-DOWNLINK_TABLE = 1001
+TUNNEL = "lma{}"
+UPLINK_TABLE, DOWNLINK_TABLE = 1000, 1100  # and as many as there are tunnels
+LOCAL_ROUTING_TABLE = 1200
 DEFAULT_ROUTE = IPv6Network("::/0")
+LINK_SCOPE = (IPv6Network("fe80::/10"), IPv6Network("ff00::/8"))
+TUNNEL_HEADER = 40
+MINIMUM_MTU = 1280
+
+LINK_SCOPE_PRIORITY = 80
 DOWNLINK_PRIORITY = 90
 DOWNLINK_REST_PRIORITY = 91
+LOCAL_ROUTING_PRIORITY = 95
+LOCAL_NETWORK_PRIORITY = 96
 UPLINK_PRIORITY = 100
 UPLINK_REST_PRIORITY = 110
-_PRIORITIES = (DOWNLINK_PRIORITY, DOWNLINK_REST_PRIORITY, UPLINK_PRIORITY, UPLINK_REST_PRIORITY)
-FROM_TUNNEL = RuleMatch(incoming=TUNNEL)
+FROM_LOCAL_NETWORK_PRIORITY = 120
+LOCAL_ADDRESS_PRIORITY = 200
+PRIORITIES = (
+    LINK_SCOPE_PRIORITY,
+    DOWNLINK_PRIORITY,
+    DOWNLINK_REST_PRIORITY,
+    LOCAL_ROUTING_PRIORITY,
+    LOCAL_NETWORK_PRIORITY,
+    UPLINK_PRIORITY,
+    UPLINK_REST_PRIORITY,
+    FROM_LOCAL_NETWORK_PRIORITY,
+    LOCAL_ADDRESS_PRIORITY,
+)
+ANYTHING = RuleMatch()
 
 
 class MagForwarding:
-    def __init__(self, proxy_coa: IPv6Address, access_interfaces: tuple[str, ...]) -> None:
-        self._proxy_coa = proxy_coa
+    def __init__(self, config: MagConfig) -> None:
+        self._config = config
         self._routing = Routing()
-        self._routing.sweep("lma", (UPLINK_TABLE, DOWNLINK_TABLE), _PRIORITIES)
-        self._hosts: dict[IPv6Network, dict[str, IPv6Address]] = {}
-        for interface in access_interfaces:
+        self._slots: dict[IPv6Address, int] = {}
+        self._hosted: dict[tuple[str, IPv6Network], HostPrefix] = {}
+        slots = range(len(config.lmas))
+        tables = [table + slot for table in (UPLINK_TABLE, DOWNLINK_TABLE) for slot in slots]
+        self._routing.sweep("lma", (*tables, LOCAL_ROUTING_TABLE), PRIORITIES)
+        self._routing.remove_rule(ANYTHING, RT_TABLE_LOCAL)
+        self._routing.add_rule(LOCAL_ADDRESS_PRIORITY, ANYTHING, RT_TABLE_LOCAL)
+        for interface in config.interfaces:
+            for network in LINK_SCOPE:
+                match = RuleMatch(incoming=interface, destination=network)
+                self._routing.add_rule(LINK_SCOPE_PRIORITY, match, RT_TABLE_LOCAL)
             self._routing.add_rule(UPLINK_REST_PRIORITY, RuleMatch(incoming=interface), None)
+        for network in config.local_networks:
+            match = RuleMatch(source=network)
+            self._routing.add_rule(FROM_LOCAL_NETWORK_PRIORITY, match, LOCAL_ROUTING_TABLE)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
         match action:
             case OpenTunnel(peer):
-                self._routing.add_tunnel(TUNNEL, self._proxy_coa, peer)
-                self._routing.replace_route(DEFAULT_ROUTE, TUNNEL, table=UPLINK_TABLE)
-                self._routing.add_rule(DOWNLINK_PRIORITY, FROM_TUNNEL, DOWNLINK_TABLE)
-                self._routing.add_rule(DOWNLINK_REST_PRIORITY, FROM_TUNNEL, None)
-            case CloseTunnel():
-                self._routing.delete_rule(DOWNLINK_PRIORITY, FROM_TUNNEL, DOWNLINK_TABLE)
-                self._routing.delete_rule(DOWNLINK_REST_PRIORITY, FROM_TUNNEL, None)
-                self._routing.delete_link(TUNNEL)
-            case HostPrefix(interface, prefix, _, mn_link_local):
-                self._hosts.setdefault(prefix, {})[interface] = mn_link_local
-                self._routing.replace_route(
-                    prefix, interface, gateway=mn_link_local, table=DOWNLINK_TABLE
-                )
-                match = RuleMatch(source=prefix, incoming=interface)
-                self._routing.add_rule(UPLINK_PRIORITY, match, UPLINK_TABLE)
+                self._open_tunnel(peer)
+            case CloseTunnel(peer):
+                self._close_tunnel(peer)
+            case HostPrefix():
+                self._host(action)
             case UnhostPrefix(interface, prefix):
-                match = RuleMatch(source=prefix, incoming=interface)
-                self._routing.delete_rule(UPLINK_PRIORITY, match, UPLINK_TABLE)
-                hosts = self._hosts[prefix]
-                del hosts[interface]
-                if not hosts:
-                    self._routing.delete_route(prefix, table=DOWNLINK_TABLE)
-                    return
-                # Of several interfaces of a mobile node here, the one that got the prefix last.
-                other = next(reversed(hosts))
-                self._routing.replace_route(
-                    prefix, other, gateway=hosts[other], table=DOWNLINK_TABLE
-                )
+                self._unhost(interface, prefix)
 
-    def tunnel_mtu(self) -> int:
-        """What the MTU option of Router Advertisements says (RFC 5213 section 6.9.2)."""
-        return self._routing.mtu(TUNNEL)
+    def tunnel_mtu(self, lma: IPv6Address) -> int | None:
+        """What the MTU option of Router Advertisements says (RFC 5213 section 6.9.2); None if there
+        is no tunnel."""
+        slot = self._slots.get(lma)
+        return None if slot is None else self._routing.mtu(TUNNEL.format(slot))
+
+    def update_tunnel_mtus(self) -> list[IPv6Address]:
+        """Make the tunnels' MTUs follow those of their paths (RFC 5213 section 6.9.5, RFC 2473
+        section 6.7); returns the LMAs of those that changed."""
+        changed = []
+        for lma, slot in self._slots.items():
+            name, mtu = TUNNEL.format(slot), self._path_tunnel_mtu(lma)
+            if mtu is not None and mtu != self._routing.mtu(name):
+                self._routing.set_mtu(name, mtu)
+                changed.append(lma)
+        return changed
 
     def close(self) -> None:
+        """Leave the node as any router: it forwards nothing for mobile nodes."""
+        for interface, prefix in list(self._hosted):
+            self._unhost(interface, prefix)
+        for lma in list(self._slots):
+            self._close_tunnel(lma)
+        self._routing.add_rule(0, ANYTHING, RT_TABLE_LOCAL)
+        self._routing.sweep("lma", (), PRIORITIES)
         self._routing.close()
+
+    def _path_tunnel_mtu(self, lma: IPv6Address) -> int | None:
+        found = [mtu for mtu in (path_mtu(lma), self._config.path_mtu) if mtu is not None]
+        return max(min(found) - TUNNEL_HEADER, MINIMUM_MTU) if found else None
+
+    def _open_tunnel(self, lma: IPv6Address) -> None:
+        slot = next(n for n in range(len(self._slots) + 1) if n not in self._slots.values())
+        name = TUNNEL.format(slot)
+        self._routing.add_tunnel(name, self._config.proxy_coa, lma)
+        self._slots[lma] = slot
+        self.update_tunnel_mtus()
+        self._routing.replace_route(DEFAULT_ROUTE, name, table=UPLINK_TABLE + slot)
+        incoming = RuleMatch(incoming=name)
+        self._routing.add_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
+        self._routing.add_rule(DOWNLINK_REST_PRIORITY, incoming, None)
+
+    def _close_tunnel(self, lma: IPv6Address) -> None:
+        slot = self._slots.pop(lma)
+        incoming = RuleMatch(incoming=TUNNEL.format(slot))
+        self._routing.delete_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
+        self._routing.delete_rule(DOWNLINK_REST_PRIORITY, incoming, None)
+        self._routing.delete_link(TUNNEL.format(slot))
+
+    def _host(self, action: HostPrefix) -> None:
+        self._hosted[action.interface, action.prefix] = action
+        self._route(action)
+        for priority, match, table in self._uplink_rules(action):
+            self._routing.add_rule(priority, match, table)
+
+    def _unhost(self, interface: str, prefix: IPv6Network) -> None:
+        action = self._hosted.pop((interface, prefix))
+        for priority, match, table in self._uplink_rules(action):
+            self._routing.delete_rule(priority, match, table)
+        for table in self._downlink_tables(action):
+            self._routing.delete_route(prefix, table=table)
+        # Of several interfaces of a mobile node here, the one that got the prefix last.
+        for other in self._hosted.values():
+            if other.prefix == prefix:
+                self._route(other)
+
+    def _route(self, action: HostPrefix) -> None:
+        gateway = action.mn_link_local
+        for table in self._downlink_tables(action):
+            self._routing.replace_route(
+                action.prefix, action.interface, gateway=gateway, table=table
+            )
+
+    def _downlink_tables(self, action: HostPrefix) -> list[int]:
+        own = [DOWNLINK_TABLE + self._slots[action.lma]]
+        return [*own, LOCAL_ROUTING_TABLE] if action.local_routing else own
+
+    def _uplink_rules(self, action: HostPrefix) -> list[tuple[int, RuleMatch, int]]:
+        """RFC 5213 section 6.10.5: what is local goes there directly if EnableMAGLocalRouting
+        allows it, all else into the tunnel."""
+        match = RuleMatch(source=action.prefix, incoming=action.interface)
+        rules = [(UPLINK_PRIORITY, match, UPLINK_TABLE + self._slots[action.lma])]
+        if action.local_routing:
+            rules.append((LOCAL_ROUTING_PRIORITY, match, LOCAL_ROUTING_TABLE))
+            for network in self._config.local_networks:
+                to_network = match._replace(destination=network)
+                rules.append((LOCAL_NETWORK_PRIORITY, to_network, RT_TABLE_MAIN))
+        return rules

@@ -35,10 +35,10 @@ IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, IFLA_IPTUN_TTL = 2, 3, 4
 IFLA_IPTUN_FLAGS, IFLA_IPTUN_PROTO = 8, 9
 IFA_ADDRESS, IFA_LOCAL, IFA_F_NODAD = 1, 2, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_TABLE, RTAX_MTU = 1, 4, 5, 8, 15, 2
-RT_TABLE_UNSPEC, RT_TABLE_MAIN = 0, 254
+RT_TABLE_UNSPEC, RT_TABLE_MAIN, RT_TABLE_LOCAL = 0, 254, 255
 RTPROT_STATIC, RT_SCOPE_UNIVERSE = 4, 0
 RTN_UNSPEC, RTN_UNICAST, RTN_BLACKHOLE = 0, 1, 6
-FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE = 2, 3, 6, 10, 15
+FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE = 1, 2, 3, 6, 10, 15
 FR_ACT_TO_TABLE, FR_ACT_BLACKHOLE = 1, 6
 
 PROTOCOL_IPV6 = 41
@@ -298,6 +298,7 @@ class RuleMatch(NamedTuple):
     mark: int | None = None
     source: IPv6Network | None = None
     incoming: str | None = None
+    destination: IPv6Network | None = None
 
 
 def delete_rule_with(priority: int) -> Request:
@@ -309,12 +310,12 @@ def delete_rule_with(priority: int) -> Request:
 
 def rule(priority: int, match: RuleMatch, table: int | None, *, add: bool) -> Request:
     """Add or delete a policy routing rule; one without a table drops what it matches."""
-    source = match.source
+    source, destination = match.source, match.destination
     action = FR_ACT_BLACKHOLE if table is None else FR_ACT_TO_TABLE
     body = struct.pack(
         "=BBBBBBBBI",
         socket.AF_INET6,
-        0,
+        0 if destination is None else destination.prefixlen,
         0 if source is None else source.prefixlen,
         0,
         RT_TABLE_UNSPEC,
@@ -330,7 +331,14 @@ def rule(priority: int, match: RuleMatch, table: int | None, *, add: bool) -> Re
         body += u32(FRA_FWMARK, match.mark)
     if source is not None:
         body += attribute(FRA_SRC, source.network_address.packed)
+    if destination is not None:
+        body += attribute(FRA_DST, destination.network_address.packed)
     if match.incoming is not None:
         body += text(FRA_IIFNAME, match.incoming)
     kind, flags = (RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL) if add else (RTM_DELRULE, 0)
     return Request(kind, flags, body, f"{'add' if add else 'delete'} rule {priority}: {match}")
+
+
+def set_link_layer_address(name: str, address: bytes) -> Request:
+    body = ifinfo() + text(IFLA_IFNAME, name) + attribute(IFLA_ADDRESS, address)
+    return Request(RTM_NEWLINK, 0, body, f"set {name} address {address.hex(':')}")

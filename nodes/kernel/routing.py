@@ -110,10 +110,30 @@ class Routing:
             return False
         return True
 
+    def remove_rule(self, match: RuleMatch, table: int) -> None:
+        """Delete the first rule with this match and table, of any priority; none is no error."""
+        try:
+            self.delete_rule(0, match, table)
+        except NetlinkError as error:
+            if error.errno != errno.ENOENT:
+                raise
+
+    def tear_down(self, interface: str) -> None:
+        """Take the interface down and up: whoever is at the other end sees its carrier go."""
+        self._do(netlink.set_link(interface, up=False))
+        self._do(netlink.set_link(interface, up=True))
+
+    def set_link_layer_address(self, interface: str, address: bytes) -> None:
+        self._do(netlink.set_link_layer_address(interface, address))
+
     def add_address(self, interface: str, address: IPv6Address, prefix_length: int) -> None:
         """Without duplicate address detection: a point-to-point link, and the home network prefix
-        is this node's alone (RFC 5213 section 6.8)."""
-        self._do(netlink.add_address(self.index(interface), address, prefix_length))
+        is this node's alone (RFC 5213 section 6.8). No error if it is there already."""
+        try:
+            self._do(netlink.add_address(self.index(interface), address, prefix_length))
+        except NetlinkError as error:
+            if error.errno != errno.EEXIST:
+                raise
 
     def _do(self, request: netlink.Request) -> None:
         netlink.carry_out(self._channel, [request])

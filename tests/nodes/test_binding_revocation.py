@@ -71,8 +71,11 @@ def test_the_mobile_node_has_no_router_there_any_more_rfc5846_9_1(domain: type[D
     network.advertised.clear()
     network.revoke("wlan")
     network.run(700)
-    (last,) = [advertise for _, mag, advertise in network.advertised if mag == "mag1"]
-    assert (last.prefixes, last.router_lifetime_s) == ((), 0)
+    final = [advertise for _, mag, advertise in network.advertised if mag == "mag1"]
+    assert len(final) == 3  # RFC 4861 section 6.2.5: MAX_FINAL_RTR_ADVERTISEMENTS
+    for advertise in final:
+        assert (advertise.prefixes, advertise.withdrawn) == ((), (domain.P1,))
+        assert advertise.advertisement.router_lifetime_s == 0
     network.detach("mag1")
     network.attach("mag1")
     network.run(1)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
+import pytest
+
 from nodes.binding_update_list import BindingUpdateListEntry
 from nodes.config import AccessProfile
 from nodes.wire.messages import ProxyBindingUpdate
@@ -11,32 +13,38 @@ REQUEST = ProxyBindingUpdate(sequence=1, lifetime=900)
 
 
 def entry() -> BindingUpdateListEntry:
-    return BindingUpdateListEntry("eth0", PROFILE, IPv6Address("fe80::1"))
+    return BindingUpdateListEntry("eth0", PROFILE, IPv6Address("2001:db8::1"))
 
 
-def test_the_timeout_doubles_up_to_its_limit_rfc6275_11_8() -> None:
+def test_an_unknown_link_layer_identifier_is_two_octets_of_zero_rfc5213_6_1() -> None:
+    assert entry().link_layer_id == b"\0\0"
+
+
+def test_a_request_waits_for_its_answer_rfc5213_6_9_4() -> None:
     waiting = entry()
-    timeouts = []
-    for number in range(8):
-        waiting.sent(REQUEST, 100.0, again=number > 0)
-        timeouts.append(waiting.timeout)
-        assert waiting.retransmit_at == 100.0 + waiting.timeout
-    assert timeouts == [1, 2, 4, 8, 16, 32, 32, 32]
+    waiting.request_at = 9.0
+    waiting.sent(REQUEST, 10.0, 2.0)
+    assert (waiting.request, waiting.retransmit_at, waiting.request_at) == (REQUEST, 12.0, None)
+    waiting.settled()
+    assert (waiting.request, waiting.deadline()) == (None, None)
 
 
-def test_a_new_request_starts_from_the_beginning_rfc5213_6_9_4() -> None:
-    waiting = entry()
-    for again in (False, True, True, False):
-        waiting.sent(REQUEST, 0.0, again=again)
-    assert waiting.timeout == 1
+def test_a_binding_is_renewed_before_it_ends_rfc5213_6_9_1_3() -> None:
+    bound = entry()
+    bound.granted(100, 1000.0)
+    assert bound.refresh_at == pytest.approx(1080)
+    assert bound.expires_at == 1100
+    bound.ended()
+    assert bound.deadline() is None
 
 
 def test_the_next_deadline_is_the_earliest_rfc5213_6_1() -> None:
     waiting = entry()
     assert waiting.deadline() is None
-    waiting.refresh_at, waiting.advertise_at = 80.0, 60.0
-    assert waiting.deadline() == 60.0
-    waiting.sent(REQUEST, 10.0, again=False)
-    assert waiting.deadline() == 11.0
+    waiting.granted(100, 0.0)
+    assert waiting.deadline() == 80
+    waiting.sent(REQUEST, 10.0, 1.0)
+    assert waiting.deadline() == 11
     waiting.settled()
-    assert (waiting.deadline(), waiting.request) == (60.0, None)
+    waiting.request_at = 5.0
+    assert waiting.deadline() == 5

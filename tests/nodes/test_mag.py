@@ -8,7 +8,7 @@ import pytest
 
 from nodes.actions import Action, Advertise, CloseTunnel, HostPrefix, Log, Send, UnhostPrefix
 from nodes.binding_update_list import Registration
-from nodes.config import AccessProfile
+from nodes.config import AccessProfile, RouterVariables
 from nodes.wire.messages import (
     Heartbeat,
     ProxyBindingStatus,
@@ -114,7 +114,7 @@ def test_a_retransmission_has_the_latest_timestamp_rfc5213_6_9_4_step_4(
 def test_timestamps_increase_even_if_the_clock_does_not_rfc5213_5_5(
     domain: type[Domain],
 ) -> None:
-    mag = domain.mag()
+    mag = domain.mag(max_update_rate=99)
     stamps = []
     for second in (10, 10, 9):
         for request in requests(domain, [*mag.link_up(second), *mag.link_down(second)]):
@@ -148,7 +148,9 @@ def test_registration_opens_the_way_rfc5213_6_9_1_2_steps_12_to_14(domain: type[
     (first, _) = domain.of(HostPrefix, actions)
     link_local = IPv6Address("fe80::ff:fe00:101")
     assert first == HostPrefix("mag1-mn", domain.P1, domain.LMA, link_local)
-    assert domain.of(Advertise, actions) == [Advertise("mag1-mn", (domain.P1, domain.P2), 1800)]
+    (advertised,) = domain.of(Advertise, actions)
+    assert (advertised.interface, advertised.prefixes) == ("mag1-mn", (domain.P1, domain.P2))
+    assert advertised.advertisement.router_lifetime_s == 1800
 
 
 def test_nothing_is_advertised_before_rfc5213_6_9_2_step_1(domain: type[Domain]) -> None:
@@ -161,16 +163,9 @@ def test_nothing_is_advertised_before_rfc5213_6_9_2_step_1(domain: type[Domain])
 
 
 def test_a_solicitation_is_answered_after_it_rfc5213_6_9_2_step_1(domain: type[Domain]) -> None:
-    mag = domain.mag().registered()
-    mag.core.router_solicited(mag.interface, domain.at(5))
-    assert mag.taken() == [Advertise("mag1-mn", (domain.P1,), 1800)]
-
-
-def test_advertisements_are_repeated_rfc4861_6_2_4(domain: type[Domain]) -> None:
-    mag = domain.mag(max_rtr_adv_interval_s=100, heartbeat_interval_s=3600).registered()
-    assert domain.of(Advertise, mag.timer(100.01)) == []
-    assert domain.of(Advertise, mag.timer(100.02)) == [Advertise("mag1-mn", (domain.P1,), 1800)]
-    assert mag.core.timer() == pytest.approx(200.02)
+    mag = domain.mag(router=RouterVariables(max_ra_delay_time_ms=0)).registered()
+    (answer,) = domain.of(Advertise, mag.solicit(5))
+    assert (answer.destination, answer.prefixes) == (domain.MN_LINK_LOCAL, (domain.P1,))
 
 
 def test_off_link_prefixes_are_routed_and_never_advertised_rfc7864_4_1(
@@ -181,8 +176,7 @@ def test_off_link_prefixes_are_routed_and_never_advertised_rfc7864_4_1(
     pba = domain.acceptance(mag.request(), [domain.P1], off_link=[domain.P2])
     actions = mag.receive(pba, 0.02)
     actions += mag.receive(domain.fmi(1, [domain.P2, domain.P3]), 1)
-    mag.core.router_solicited(mag.interface, domain.at(2))
-    actions += [*mag.taken(), *mag.timer(700)]
+    actions += [*mag.solicit(2), *mag.timer(2.6), *mag.timer(17)]
     assert hosted(mag) == [domain.P1, domain.P2, domain.P3]
     advertised = domain.of(Advertise, actions)
     assert len(advertised) == 3
@@ -227,7 +221,6 @@ def test_an_answer_to_nothing_is_ignored_rfc5213_6_9_1_2_step_5(domain: type[Dom
 @pytest.mark.parametrize(
     "status",
     [
-        ProxyBindingStatus.PROXY_REG_NOT_ENABLED,
         ProxyBindingStatus.TIMESTAMP_MISMATCH,
         ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX,
         ProxyBindingStatus.REASON_UNSPECIFIED,
@@ -239,8 +232,7 @@ def test_a_rejection_means_no_service_rfc5213_6_9_1_2_steps_7_to_11(
     mag = domain.mag()
     mag.link_up()
     actions = mag.receive(domain.acceptance(mag.request(), status=status), 0.02)
-    mag.core.router_solicited(mag.interface, domain.at(1))
-    actions += mag.taken()
+    actions += mag.solicit(1)
     assert [type(action) for action in actions] == [Log]
     assert (hosted(mag), mag.core.timer()) == ([], None)
     mag.link_down(5)
@@ -252,8 +244,28 @@ def test_a_rejected_refresh_ends_the_service_rfc5213_6_9_1_2_step_11(domain: typ
     mag.timer(81)
     actions = mag.receive(domain.acceptance(mag.request(), status=129), 81.1)
     assert domain.of(UnhostPrefix, actions) == [UnhostPrefix("mag1-mn", domain.P1)]
-    mag.core.router_solicited(mag.interface, domain.at(82))
-    assert (mag.taken(), mag.core.timer()) == ([], None)
+    assert mag.forwarding.tunnels == set()
+    (final,) = domain.of(Advertise, actions)
+    assert (final.prefixes, final.withdrawn) == ((), (domain.P1,))
+    assert final.advertisement.router_lifetime_s == 0
+    assert mag.solicit(85) == []
+    assert requests(domain, [*mag.timer(90), *mag.timer(100), *mag.timer(110)]) == []
+
+
+def test_a_binding_ends_with_its_lifetime_rfc5213_6_9_1_3(domain: type[Domain]) -> None:
+    """Nobody answers: no service, and the MAG goes on asking for the same prefixes."""
+    mag = domain.mag(lifetime_s=100).registered([domain.P1], [domain.P3])
+    for second in (81, 82, 84, 88, 96):
+        assert domain.of(UnhostPrefix, mag.timer(second)) == []
+    actions = mag.timer(100.03)
+    assert hosted(mag) == []
+    (final,) = domain.of(Advertise, actions)
+    assert (final.prefixes, final.withdrawn) == ((), (domain.P1,))
+    (request,) = requests(domain, actions)
+    assert request.option(HandoffIndicator) == HandoffIndicator(4)
+    assert domain.prefixes(request) == [domain.P1]
+    mag.receive(domain.acceptance(request, [domain.P1]), 100.1)
+    assert hosted(mag) == [domain.P1]
 
 
 def test_a_timestamp_that_is_too_low_is_tried_again_rfc5213_6_9_1_2_step_8(
@@ -281,7 +293,8 @@ def test_extending_the_lifetime_rfc5213_6_9_1_3(domain: type[Domain]) -> None:
     actions = mag.receive(domain.acceptance(request, [domain.P1, domain.P2], [domain.P3]), 80.1)
     assert domain.of(HostPrefix, actions) == []
     assert domain.of(UnhostPrefix, actions) == []
-    assert mag.core.timer() == pytest.approx(160.1)
+    assert mag.core.bindings[mag.interface].refresh_at == pytest.approx(160.1)
+    assert mag.core.bindings[mag.interface].expires_at == pytest.approx(180.1)
 
 
 def test_a_pba_is_the_whole_set_of_prefixes_rfc5213_6_9_1_2_step_14(domain: type[Domain]) -> None:

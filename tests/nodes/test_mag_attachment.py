@@ -34,6 +34,7 @@ def gateway(domain: type[Domain], **policy: Any) -> Gateway:
         access_interfaces={},
         layer_2_interfaces=("mag2-mn",),
         mobile_nodes=mobile_nodes,
+        max_update_rate=9,  # all at the same instant
     )
 
 

@@ -102,9 +102,24 @@ def test_decoding_inverts_encoding(advertisement: nd.RouterAdvertisement) -> Non
     assert nd.decode(data, ROUTER, nd.ALL_NODES) == advertisement
 
 
+def test_golden_neighbour_solicitation_rfc4861_4_3() -> None:
+    message = nd.NeighbourSolicitation(HOST, MAC)
+    data = nd.encode(message, ROUTER, HOST)
+    text = "8700{checksum}00000000fe800000000000000000000000000001010100005e005213"
+    assert data == finished(text, ROUTER, HOST)
+    assert nd.decode(data, ROUTER, HOST) == message
+
+
+def test_golden_neighbour_advertisement_rfc4861_4_4() -> None:
+    message = nd.NeighbourAdvertisement(HOST, solicited=True, override=True)
+    data = nd.encode(message, HOST, ROUTER)
+    assert data == finished("8800{checksum}60000000fe800000000000000000000000000001", HOST, ROUTER)
+    assert nd.decode(data, HOST, ROUTER) == message
+
+
 @given(st.binary(max_size=80))
 def test_any_octets_give_a_message_or_malformed_message(data: bytes) -> None:
-    for start in (b"", b"\x85\0\0\0", b"\x86\0\0\0"):
+    for start in (b"", *(bytes((kind, 0, 0, 0)) for kind in range(133, 137))):
         try:
             nd.decode(start + data, ROUTER, nd.ALL_NODES, verify_checksum=False)
         except MalformedMessage as error:
@@ -133,7 +148,8 @@ def test_checksum_of_an_odd_number_of_octets_rfc4443_2_3() -> None:
     ("text", "field", "offset"),
     [
         ("8501{checksum}00000000", "code", 1),
-        ("8700{checksum}00000000", "type", 0),
+        ("8900{checksum}00000000", "type", 0),
+        ("8700{checksum}00000000", "icmpv6", 8),
         ("850000", "icmpv6", 3),
         ("8600{checksum}4000070800000000", "icmpv6", 12),
         ("8500{checksum}000000000100000000000000", "option.length", 9),
@@ -141,6 +157,8 @@ def test_checksum_of_an_odd_number_of_octets_rfc4443_2_3() -> None:
         ("8600{checksum}4000070800000000000000000502" + 14 * "00", "option.length", 17),
         ("8600{checksum}4000070800000000000000000301" + 6 * "00", "option.length", 17),
         ("8600{checksum}400007080000000000000000030481c0" + 28 * "00", "prefix_length", 18),
+        ("8700{checksum}00000000ff02" + 14 * "00", "target", 8),
+        ("8800{checksum}40000000fe80" + 14 * "00", "solicited", 4),
     ],
 )
 def test_invalid_message_rfc4861_6_1_1_and_6_1_2(text: str, field: str, offset: int) -> None:

@@ -12,6 +12,10 @@ from tests.system.guests import carry_out_check, make_job, put_job
 MAG_ADDRESS = IPv6Address("fe80::200:5eff:fe00:5213")
 MAG_LINK_LAYER = bytes.fromhex("00005e005213")
 ALL_NODES = IPv6Address("ff02::1")
+MN_ADDRESS = {
+    "wlan": IPv6Address("fe80::ff:fe00:502"),
+    "cell": IPv6Address("fe80::ff:fe00:602"),
+}
 PREFIX_INFORMATION, MTU, SOURCE_LINK_LAYER_ADDRESS = 3, 5, 1
 TUNNEL_MTU = 1460
 CN, LMA, MAG2 = (IPv6Address(a) for a in ("2001:db8:1::2", "2001:db8:10::1", "2001:db8:12::1"))
@@ -48,9 +52,11 @@ def test_router_advertisements(kernel: Kernel, tmp_path: Path) -> None:
         ]
         # After the registration, for the MN's own solicitation, and for the check's.
         assert len(found) >= 2
+        destinations = {datagram.destination for datagram in found}
+        assert MN_ADDRESS[access] in destinations, "a solicitation is answered by unicast"
+        assert destinations <= {MN_ADDRESS[access], ALL_NODES}
         for datagram in found:
             assert datagram.source == MAG_ADDRESS
-            assert datagram.destination == ALL_NODES
             assert datagram.link_source == MAG_LINK_LAYER
             assert datagram.hop_limit == 255
             options = _options(datagram)
