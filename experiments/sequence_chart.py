@@ -41,6 +41,8 @@ from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY
 from nodes.wire.options import FlowIdentification, HandoffIndicator, HomeNetworkPrefix
 
 ETHERNET, IPV6 = 14, 40
+TENTH_NS = 100_000
+SLACK_NS = 2_000  # by which the beginning of a chart may be late
 IPV6_IN_IPV6, UDP, ICMPV6 = 41, 17, 58
 HINTS = {
     HandoffHint.NEW_INTERFACE: "new interface",
@@ -136,7 +138,8 @@ def mermaid(steps: Sequence[Step], participants: Sequence[str], start_ns: int) -
     lines = ["sequenceDiagram", *(f"    participant {name}" for name in participants)]
     for step in steps:
         arrow = "-x" if step.lost else "-->>" if step.text.startswith(_DATA) else "->>"
-        time_ms = (step.time_ns - start_ns) / 1e6
+        # Rounded down: events come some clock readings after their instant, and never before.
+        time_ms = (step.time_ns - start_ns + SLACK_NS) // TENTH_NS / 10
         lost = " (lost)" if step.lost else ""
         line = f"    {step.source}{arrow}{step.destination}: {time_ms:.1f} ms: {step.text}{lost}"
         lines.append(line.replace(";", ","))
