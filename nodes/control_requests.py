@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
-Targets = int | str | list[int | str]
 
 
 class ListBindings(
@@ -31,14 +30,13 @@ class AddFlow(
     tag="add-flow",
     kw_only=True,
 ):
-    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name, or
-    several, each of which gets a copy of each packet."""
+    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
 
     mn: str
     fid: Fid
     priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     selector: dict[str, Any]
-    to: Targets
+    to: int | str
     action: Literal["forward", "drop"] = "forward"
     id: Any = None
 
@@ -92,13 +90,11 @@ class MoveFlow(
     tag="move-flow",
     kw_only=True,
 ):
-    """One flow, several, all of the node's, or all whose packets are addressed to `prefix`. With
-    `await_ms`, `to` may be an access that the node attaches to within that time."""
+    """With `await_ms`, `to` may be an access that the node attaches to within that time."""
 
     mn: str
-    fid: Fid | list[Fid] | Literal["all"] | None = None
-    prefix: IPv6Network | None = None
-    to: Targets
+    fid: Fid
+    to: int | str
     await_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
     id: Any = None
 
