@@ -94,8 +94,11 @@ class AccessLinks:
     def _advertise(self, action: Advertise) -> None:
         """The MTU is that of the tunnel, or the link's if that is lower (RFC 5213 section
         6.9.5)."""
-        found = (self._tunnel_mtu(action.lma), self._routing.mtu(action.interface))
-        mtu = None if found[0] is None else min(mtu for mtu in found if mtu is not None)
+        mtu = lowest_mtu(self._tunnel_mtu(action.lma), self._routing.mtu(action.interface))
         data = encode(replace(action.advertisement, mtu=mtu), action.router, action.destination)
         index = self._routing.index(action.interface)
         self._discovery.send(data, action.router, action.destination, index)
+
+
+def lowest_mtu(tunnel: int | None, link: int) -> int | None:
+    return None if tunnel is None else min(tunnel, link)
