@@ -22,7 +22,7 @@ class Collector:
         self.problems: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        name = report.nodeid.rpartition("::")[2].partition("[")[0]
+        name = report.nodeid.partition("[")[0].rpartition("::")[2]
         rule = rule_of(name)
         if rule is None:
             if report.failed:

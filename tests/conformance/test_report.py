@@ -10,6 +10,7 @@ import pytest
 from tests.conformance import __main__ as command
 from tests.conformance import catalogue, report
 from tests.conformance.catalogue import Rule, RuleFile
+from tests.conformance.core import Collector
 from tests.conformance.report import Result, rows, totals
 from tests.conformance.sockets.carry_out import merge
 
@@ -84,3 +85,14 @@ def test_without_the_right_to_raw_sockets_it_says_so(
 def test_a_node_needs_an_address_to_speak_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["--lma", "2001:db8::1"]) == 2
     assert "OWN" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("parameter", ["2001:db8::1", "a[0]"])
+def test_a_parametrized_test_is_known_by_its_name_whatever_its_parameters(parameter: str) -> None:
+    path = "tests/conformance/test_rfc1.py"
+    name = f"{path}::test_rfc1_1_01_it_does[{parameter}]"
+    collector = Collector()
+    collector.pytest_runtest_logreport(
+        pytest.TestReport(name, (path, 1, ""), {}, "passed", None, "call")
+    )
+    assert collector.results == {"rfc1-1-01": Result("pass")}

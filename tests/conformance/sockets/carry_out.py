@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.conformance.catalogue import rule_of
 from tests.conformance.report import FAIL, PASS, SKIP, Result, Results
-from tests.conformance.sockets import lma_tests, mag_tests, node_tests
+from tests.conformance.sockets import lma_tests, lma_tunnel_tests, mag_tests, node_tests
 from tests.conformance.sockets.nodes_under_test import LmaUnderTest, MagUnderTest
 from tests.conformance.sockets.outcome import Lacking, Violation
 
@@ -27,9 +27,9 @@ def tests_of(module: ModuleType) -> dict[str, Callable[[Any], None]]:
 
 def carry_out(node: LmaUnderTest | MagUnderTest, say: Say) -> Results:
     """All tests that there are for this kind of node."""
-    own = lma_tests if isinstance(node, LmaUnderTest) else mag_tests
+    own = (lma_tests, lma_tunnel_tests) if isinstance(node, LmaUnderTest) else (mag_tests,)
     results: Results = {}
-    for module in (node_tests, own):
+    for module in (node_tests, *own):
         for rule, test in tests_of(module).items():
             results[rule] = _result(test, node)
             say(f"{results[rule].verdict:<8} {test.__name__} {results[rule].note}".rstrip())

@@ -5,19 +5,17 @@ from __future__ import annotations
 import itertools
 import select
 import socket
-import struct
 import time
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.kernel.sockets import DiscoverySocket
 from nodes.neighbour_discovery import RouterAdvertisement, decode
+from tests.conformance.sockets.inner_packet import IPV6_HEADER, InnerPacket
 from tests.conformance.sockets.peer import Peer
 
 ROUTER_ADVERTISEMENT = 134
 ETH_P_IPV6 = 0x86DD
 ETHERNET_HEADER = 14
-IPV6_HEADER = struct.Struct("!IHBB16s16s")
-NO_NEXT_HEADER = 59  # RFC 8200 section 4.7: what follows is nobody's
 ARRIVES_S = 1.5
 
 
@@ -50,10 +48,7 @@ class Link:
     def delivers(self, mag: IPv6Address, lma: Peer, destination: IPv6Address) -> bool:
         """Whether a packet that `lma` tunnels to `mag` arrives here."""
         mark = b"conformance " + next(self._marks).to_bytes(4, "big")
-        header = IPV6_HEADER.pack(
-            6 << 28, len(mark), NO_NEXT_HEADER, 64, lma.address.packed, destination.packed
-        )
-        lma.tunnel(header + mark, mag)
+        lma.tunnel(InnerPacket(lma.address, destination, mark).encode(), mag)
         deadline = time.monotonic() + ARRIVES_S
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([self._packets], [], [], left)[0]:

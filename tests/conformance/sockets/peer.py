@@ -18,6 +18,7 @@ from typing import NamedTuple, TypeVar
 from nodes.kernel.sockets import IPPROTO_MOBILITY, MobilitySocket
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import Message
+from tests.conformance.sockets.inner_packet import InnerPacket
 from tests.conformance.sockets.outcome import expect
 
 PARAMETER_PROBLEM = 4
@@ -46,6 +47,17 @@ class ParameterProblem(NamedTuple):
     source: IPv6Address
 
 
+class Tunneled(NamedTuple):
+    """A packet that came through a tunnel, and the traffic class of the tunnel's header."""
+
+    packet: InnerPacket
+    traffic_class: int
+
+
+def _address(sender: tuple[str, int]) -> IPv6Address:
+    return IPv6Address(sender[0].split("%")[0])
+
+
 class Peer:
     """Create it where the address is: in its network namespace. Needs CAP_NET_RAW."""
 
@@ -60,6 +72,8 @@ class Peer:
         self._bare = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MOBILITY)
         self._bare.setsockopt(socket.IPPROTO_IPV6, IPV6_CHECKSUM, -1)
         self._tunnel = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_IPV6)
+        self._tunnel.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS, 1)
+        self._tunnel.setblocking(False)
         for sending in (self._bare, self._tunnel):
             sending.bind((str(address), 0))
 
@@ -74,17 +88,34 @@ class Peer:
         """A Mobility Header with a checksum of its own, right or wrong."""
         self._bare.sendto(header[:4] + checksum.to_bytes(2, "big") + header[6:], (str(to), 0))
 
-    def tunnel(self, packet: bytes, to: IPv6Address) -> None:
+    def tunnel(self, packet: bytes, to: IPv6Address, traffic_class: int = 0) -> None:
         """An IPv6 packet in an IPv6 packet (RFC 2473)."""
-        self._tunnel.sendto(packet, (str(to), 0))
+        outer = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS, struct.pack("=i", traffic_class))
+        self._tunnel.sendmsg([packet], [outer], 0, (str(to), 0))
+
+    def tunneled(
+        self, source: IPv6Address, payload: bytes, for_s: float = ANSWER_S
+    ) -> Tunneled | None:
+        """The packet with `payload` that `source` tunnels here within `for_s`."""
+        deadline = time.monotonic() + for_s
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self._tunnel], [], [], left)[0]:
+                break
+            data, ancillary, _, sender = self._tunnel.recvmsg(2048, socket.CMSG_SPACE(4))
+            packet = InnerPacket.decode(data)
+            if packet is not None and packet.payload == payload and _address(sender) == source:
+                ((_, _, traffic_class),) = ancillary
+                return Tunneled(packet, struct.unpack("=i", traffic_class)[0])
+        return None
 
     def drain(self) -> None:
         """Forget what came so far."""
         while self._mobility.receive() is not None:
             pass
-        with contextlib.suppress(BlockingIOError):
-            while self._icmp.recvfrom(2048):
-                pass
+        for channel in (self._icmp, self._tunnel):
+            with contextlib.suppress(BlockingIOError):
+                while channel.recvfrom(2048):
+                    pass
 
     def arrivals(self, source: IPv6Address, for_s: float) -> Iterator[Arrival]:
         """What `source` sends within the next `for_s`, as it comes."""
@@ -121,7 +152,7 @@ class Peer:
             if not select.select([self._icmp], [], [], left)[0]:
                 break
             data, sender = self._icmp.recvfrom(2048)
-            came_from = IPv6Address(sender[0].split("%")[0])
+            came_from = _address(sender)
             if came_from == source:
                 return ParameterProblem(data[1], struct.unpack_from("!I", data, 4)[0], came_from)
         return None
