@@ -64,6 +64,8 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                 prefix_model=protocol.prefix_model,
                 prefix_delivery=protocol.prefix_delivery,
                 switch=protocol.switch,
+                granularity=protocol.granularity,
+                withdrawal_delay_ms=round(protocol.withdrawal_delay_s * 1000),
                 decision_maker=protocol.decision_maker,
                 policies=protocol.policies,
             )
@@ -135,6 +137,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             for access, link in topology.accesses.items()
             if layer_2
         },
+        duplicates=protocol.duplicates,
         uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
         static_policy=(
             {

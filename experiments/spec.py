@@ -28,13 +28,19 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `decision_maker`: with `mn`, the LMA follows what the MN does (RFC 7864 section 3.1).
     `attachment`: how MAGs learn of the MN, by the link alone or with layer-2 signalling
     (docs/layer-2-signalling.md).
+    `granularity`: with `flow`, MAGs are told of each flow and let no other pass (section 3.4).
+    `withdrawal_delay_s`: how long a MAG keeps what no flow needs any more.
+    `duplicates`: whether the MN keeps all copies of a packet that come over several accesses.
     `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
     """
 
     prefix_model: PrefixModel = "shared"
     switch: SwitchPolicy = "on-ack"
     prefix_delivery: Literal["on-move", "at-attach"] = "on-move"
+    granularity: Literal["prefix", "flow"] = "prefix"
+    withdrawal_delay_s: NonNegative = 10.0
     uplink: Literal["reflective", "static"] = "reflective"
+    duplicates: Literal["keep", "remove"] = "keep"
     decision_maker: Literal["lma", "mn"] = "lma"
     attachment: Literal["link", "layer-2"] = "link"
     policies: tuple[dict[str, Any], ...] = ()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
+Targets = int | str | list[int | str]
 
 
 class ListBindings(
@@ -30,13 +31,14 @@ class AddFlow(
     tag="add-flow",
     kw_only=True,
 ):
-    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name."""
+    """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name, or
+    several, each of which gets a copy of each packet."""
 
     mn: str
     fid: Fid
     priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     selector: dict[str, Any]
-    to: int | str
+    to: Targets
     action: Literal["forward", "drop"] = "forward"
     id: Any = None
 
@@ -90,11 +92,13 @@ class MoveFlow(
     tag="move-flow",
     kw_only=True,
 ):
-    """With `await_ms`, `to` may be an access that the node attaches to within that time."""
+    """One flow, several, all of the node's, or all whose packets are addressed to `prefix`. With
+    `await_ms`, `to` may be an access that the node attaches to within that time."""
 
     mn: str
-    fid: Fid
-    to: int | str
+    fid: Fid | list[Fid] | Literal["all"] | None = None
+    prefix: IPv6Network | None = None
+    to: Targets
     await_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
     id: Any = None
 

@@ -17,11 +17,13 @@ from nodes.config import (
 from nodes.control import ControlServer
 from nodes.control_requests import LmaRequest, MagRequest, MnRequest
 from nodes.daemon import Daemon, now, random_source
+from nodes.duplicate_removal import DuplicateRemoval
 from nodes.event_log import EventWriter
 from nodes.kernel.access_links import AccessLinks
 from nodes.kernel.lma_forwarding import LmaForwarding
 from nodes.kernel.mag_forwarding import MagForwarding
-from nodes.kernel.mn_forwarding import MnForwarding
+from nodes.kernel.mn_forwarding import COMPARED_OCTETS, COPIES_QUEUE, MnForwarding
+from nodes.kernel.packet_queue import PacketQueue
 from nodes.kernel.path_mtu import PacketTooBigMonitor
 from nodes.kernel.routing import Routing
 from nodes.kernel.sockets import (
@@ -201,6 +203,7 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
                     core.attachments.answered(interface, message)
 
             daemon.watch(link, partial(_signalled, link, events, answered))
+        copies = _watch_copies(daemon) if config.duplicates == "remove" else None
         control = _serve_control(config, MnRequest, daemon, partial(operate_mn, core))
         _watch_links(daemon, routing, config.access_interfaces, core)
         try:
@@ -212,6 +215,22 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
             routing.close()
             if link is not None:
                 link.close()
+            if copies is not None:
+                copies.close()
+
+
+def _watch_copies(daemon: Daemon) -> PacketQueue:
+    queue = PacketQueue(COPIES_QUEUE, COMPARED_OCTETS)
+    daemon.watch(queue, partial(_remove_copies, queue, DuplicateRemoval()))
+    return queue
+
+
+def _remove_copies(queue: PacketQueue, removal: DuplicateRemoval) -> None:
+    for packet in queue.receive():
+        if removal.is_copy(packet.data, packet.interface, now().monotonic):
+            queue.drop(packet)
+        else:
+            queue.accept(packet)
 
 
 def _signal(action: SendOnLink, link: LinkSocket | None, events: EventWriter) -> None:

@@ -100,6 +100,16 @@ class FlowForwarding:
         """Those of `prefixes` that packets of a flow can be addressed to."""
         return tuple(prefix for prefix in prefixes if _addresses(row.selector, prefix))
 
+    @staticmethod
+    def is_within(row: FlowMobilityCacheEntry, prefix: IPv6Network) -> bool:
+        """Whether packets of a flow are addressed to `prefix` and to nothing else."""
+        selector = row.selector
+        if not isinstance(selector, IPv6TrafficSelector):
+            return False
+        start = selector.start_destination_address
+        end = selector.end_destination_address or start
+        return start is not None and start in prefix and end in prefix
+
 
 def _addresses(selector: TrafficSelector, prefix: IPv6Network) -> bool:
     """Whether packets that match can have a destination in `prefix`. Selectors are written as seen

@@ -87,6 +87,14 @@ class FlowMobility:
         """Move a flow to binding `bid`. The reply comes when the move is complete or has failed."""
         self.move_flows(mn_id, (fid,), (bid,), token, now, decided=decided)
 
+    def fids(self, mn_id: str, prefix: IPv6Network | None = None) -> list[int]:
+        """The flows of a mobile node, or those whose packets are all addressed to `prefix`."""
+        return [
+            row.fid
+            for row in self.cache.rows(mn_id)
+            if prefix is None or self._forwarding.is_within(row, prefix)
+        ]
+
     def move_flows(
         self,
         mn_id: str,

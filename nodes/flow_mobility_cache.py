@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from nodes.wire.traffic_selector import PacketFields, TrafficSelector
+from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields, TrafficSelector
 
 FID_RANGE = range(1, 0x10000)  # 0 is reserved (RFC 6089 section 4.2)
 PRIORITY_RANGE = range(1, 0x10000)
@@ -52,7 +52,12 @@ class FlowMobilityCache:
         return next((row for row in self._rows.get(mn_id, ()) if row.fid == fid), None)
 
     def add(self, mn_id: str, entry: FlowMobilityCacheEntry) -> None:
-        """Raises FlowConflict if FID or FID-PRI are out of range or in use by this MN."""
+        """Raises FlowConflict if FID or FID-PRI are out of range or in use by this MN, or if the
+        selector is of another IP version."""
+        if not isinstance(entry.selector, IPv6TrafficSelector):
+            raise FlowConflict(
+                "selector: an IPv4 one (RFC 6088 section 3.1); expected an IPv6 one (section 3.2)"
+            )
         if entry.fid not in FID_RANGE:
             raise FlowConflict(f"fid is {entry.fid}; expected 1 to 65535")
         if entry.priority not in PRIORITY_RANGE:

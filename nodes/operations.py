@@ -14,6 +14,7 @@ from nodes.control_requests import (
     MoveFlow,
     RemoveFlow,
     Revoke,
+    Targets,
 )
 from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
@@ -37,17 +38,42 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
             core.force_registration(request.mn, token)
         case Revoke():
             _revoke(core, request, token)
-        case MoveFlow(await_ms=int(await_ms)):
-            at = now()
-            deadline = at.monotonic + await_ms / 1000
-            move = AwaitedMove(request.mn, request.fid, request.to, token, deadline)
-            core.await_move(move, at)
         case MoveFlow():
-            bid = core.resolve(request.mn, request.to)
-            if bid is None:
-                core.answer(token, error=_no_binding(request.mn, request.to))
-            else:
-                core.move_flow(request.mn, request.fid, bid, token, now())
+            _move_flow(core, request, token)
+
+
+def _move_flow(core: LocalMobilityAnchor, request: MoveFlow, token: int) -> None:
+    if (request.fid is None) == (request.prefix is None):
+        return core.answer(token, error="fid, prefix: expected one of them")
+    if request.await_ms is not None:
+        if not isinstance(request.fid, int) or isinstance(request.to, list):
+            return core.answer(token, error="await_ms: only with one fid and one target")
+        at = now()
+        deadline = at.monotonic + request.await_ms / 1000
+        move = AwaitedMove(request.mn, request.fid, request.to, token, deadline)
+        return core.await_move(move, at)
+    try:
+        bids = _bids(core, request.mn, request.to)
+    except ValueError as error:
+        return core.answer(token, error=str(error))
+    if isinstance(request.fid, int):
+        fids = [request.fid]
+    elif isinstance(request.fid, list):
+        fids = request.fid
+    else:
+        fids = core.flows.fids(request.mn, request.prefix)
+    return core.move_flows(request.mn, fids, bids, token, now())
+
+
+def _bids(core: LocalMobilityAnchor, mn_id: str, to: Targets) -> tuple[int, ...]:
+    """Raises ValueError if one of them is no binding."""
+    bids = []
+    for target in to if isinstance(to, list) else [to]:
+        bid = core.resolve(mn_id, target)
+        if bid is None:
+            raise ValueError(_no_binding(mn_id, target))
+        bids.append(bid)
+    return tuple(dict.fromkeys(bids))
 
 
 def _revoke(core: LocalMobilityAnchor, request: Revoke, token: int) -> None:
@@ -67,14 +93,12 @@ def _revoke(core: LocalMobilityAnchor, request: Revoke, token: int) -> None:
 
 
 def _add_flow(core: LocalMobilityAnchor, request: AddFlow, token: int) -> None:
-    bid = core.resolve(request.mn, request.to)
-    if bid is None:
-        return core.answer(token, error=_no_binding(request.mn, request.to))
     try:
+        bids = _bids(core, request.mn, request.to)
         selector = selector_of(request.selector)
         match_expressions(selector)
         entry = FlowMobilityCacheEntry(
-            request.priority, request.fid, selector, (bid,), FlowAction(request.action)
+            request.priority, request.fid, selector, bids, FlowAction(request.action)
         )
     except ValueError as error:
         return core.answer(token, error=str(error))

@@ -7,14 +7,17 @@ nothing loops back. A tunnel takes packets from its LMA alone; others aren't dec
 
 None of them is for this node itself, whatever its destination: else a mobile node could pose as its
 LMA, with messages and with tunnel packets. So the table of local addresses comes after these rules.
+
+What the MAG was told of flows is filtered besides: see `mag_flow_filter`.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import Action, CloseTunnel, HostPrefix, OpenTunnel, UnhostPrefix
+from nodes.actions import Action, CloseTunnel, FilterFlows, HostPrefix, OpenTunnel, UnhostPrefix
 from nodes.config import MagConfig
+from nodes.kernel.mag_flow_filter import MagFlowFilter
 from nodes.kernel.netlink import RT_TABLE_LOCAL, RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.path_mtu import path_mtu
 from nodes.kernel.routing import Routing
@@ -54,6 +57,7 @@ class MagForwarding:
     def __init__(self, config: MagConfig) -> None:
         self._config = config
         self._routing = Routing()
+        self._flows = MagFlowFilter()
         self._slots: dict[IPv6Address, int] = {}
         self._hosted: dict[tuple[str, IPv6Network], HostPrefix] = {}
         slots = range(len(config.lmas))
@@ -77,6 +81,8 @@ class MagForwarding:
                 self._open_tunnel(peer)
             case CloseTunnel(peer):
                 self._close_tunnel(peer)
+            case FilterFlows():
+                self._flows.filter(action)
             case HostPrefix():
                 self._host(action)
             case UnhostPrefix(interface, prefix):

@@ -24,8 +24,14 @@ TABLE = "ip6 flowmob"
 FIRST_ROUTING_TABLE = 1000
 FLOW_PRIORITY = 100
 PREFIX_PRIORITY = 110
+# Behind the main table: what nothing else routes. The kernel looks for a route before the flow
+# table says which access it is; a flow may be on one where its prefix never was advertised.
+ANY_ACCESS_PRIORITY = 33_000
 DEFAULT_ROUTE = IPv6Network("::/0")
 PREFIX_LENGTH = 64
+# Packets that may be copies wait here for `DuplicateRemoval`, before they say where a flow is.
+COPIES_QUEUE = 1
+COMPARED_OCTETS = 4096
 NETFILTER_SYSCTLS = Path("/proc/sys/net/netfilter")
 # How long the flow table remembers a UDP flow that is silent. Above 300 s the kernel takes all
 # lifetimes for equal when it plans its next look for outdated entries; below, that instant depends
@@ -44,7 +50,9 @@ class MnForwarding:
         for timeout in ("nf_conntrack_udp_timeout", "nf_conntrack_udp_timeout_stream"):
             (NETFILTER_SYSCTLS / timeout).write_text(str(FLOW_LIFETIME_S), encoding="ascii")
         for mark in self._marks.values():
-            self._routing.add_rule(FLOW_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark)
+            table = FIRST_ROUTING_TABLE + mark
+            self._routing.add_rule(FLOW_PRIORITY, RuleMatch(mark=mark), table)
+            self._routing.add_rule(ANY_ACCESS_PRIORITY + mark, RuleMatch(), table)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
@@ -98,8 +106,19 @@ class MnForwarding:
                 f"    th dport {port} meta mark set {self._marks[interface]}"
                 for port, interface in self._config.static_policy.items()
             )
+        copies = ""
+        if self._config.duplicates == "remove":
+            accesses = ", ".join(f'"{name}"' for name in self._marks)
+            copies = (
+                f"iifname {{ {accesses} }} ip6 daddr != {{ fe80::/10, ff00::/8 }} "
+                f"queue flags bypass to {COPIES_QUEUE}"
+            )
         return f"""
 table {TABLE} {{
+  chain copies {{
+    type filter hook prerouting priority mangle - 1; policy accept;
+    {copies}
+  }}
   chain decided {{
   }}
   chain arriving {{

@@ -17,7 +17,7 @@ _PACKET, _VERDICT, _CONFIG = (_SUBSYSTEM_QUEUE | kind for kind in (0, 1, 2))
 _HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("=BBH")
 _REQUEST, _ACK, _ERROR = 0x1, 0x4, 2
-_BIND, _COPY_PACKET, _FAIL_OPEN, _ACCEPT = 1, 2, 1, 1
+_BIND, _COPY_PACKET, _FAIL_OPEN, _DROP, _ACCEPT = 1, 2, 1, 0, 1
 _CFG_COMMAND, _CFG_PARAMETERS, _CFG_MASK, _CFG_FLAGS = 1, 2, 4, 5
 _PACKET_HEADER, _VERDICT_HEADER, _INTERFACE_IN, _PAYLOAD = 1, 2, 5, 10
 _LARGEST = 65_535
@@ -25,7 +25,8 @@ _LARGEST = 65_535
 
 class QueuedPacket(NamedTuple):
     """`data` is the beginning of the packet from its IPv6 header on; `interface` the index of the
-    one that it came in by. It waits until it is accepted."""
+    one that it came in by. It waits until it is accepted
+    or dropped."""
 
     identity: int
     interface: int
@@ -69,7 +70,13 @@ class PacketQueue:
 
     def accept(self, packet: QueuedPacket) -> None:
         """Let it go on its way."""
-        verdict = struct.pack("!II", _ACCEPT, packet.identity)
+        self._decide(packet, _ACCEPT)
+
+    def drop(self, packet: QueuedPacket) -> None:
+        self._decide(packet, _DROP)
+
+    def _decide(self, packet: QueuedPacket, what: int) -> None:
+        verdict = struct.pack("!II", what, packet.identity)
         self._send(_VERDICT, attribute(_VERDICT_HEADER, verdict), 0)
 
     def close(self) -> None:

@@ -227,11 +227,15 @@ def _ethernet(course: Scenario, access: str) -> bytes:
 
 
 def _datagram(
-    source: IPv6Address, destination: IPv6Address, payload: bytes, traffic_class: int = 0
+    source: IPv6Address,
+    destination: IPv6Address,
+    payload: bytes,
+    traffic_class: int = 0,
+    port: int = SPOOFED_PORT,
 ) -> bytes:
     """An IPv6 packet with a UDP datagram."""
     length = 8 + len(payload)
-    udp = b"".join(number.to_bytes(2, "big") for number in (SPOOFED_PORT, SPOOFED_PORT, length))
+    udp = b"".join(number.to_bytes(2, "big") for number in (port, port, length))
     pseudo = source.packed + destination.packed + length.to_bytes(4, "big") + UDP.to_bytes(4, "big")
     total = _ones_complement_sum(pseudo + udp + b"\0\0" + payload)
     checksum = (~total & 0xFFFF or 0xFFFF).to_bytes(2, "big")

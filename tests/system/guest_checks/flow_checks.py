@@ -1,0 +1,222 @@
+"""Flows of several kinds, and packets that are theirs or not: courses for captures to judge."""
+
+from __future__ import annotations
+
+import socket
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+
+from experiments.roles import MN_ID
+from tests.system.guest_checks.forwarding_checks import (
+    IPPROTO_IPV6_IN_IPV6,
+    _datagram,
+    _ethernet,
+    _frames_to_mag,
+)
+from tests.system.guest_checks.scenario import Scenario, scenario
+from topologies.namespaces import socket_in
+
+IPV6_MTU = 24
+SMALL_MTU = 1280
+UDP, ICMPV6, MOBILITY_HEADER = 17, 58, 135
+ECHO_REQUEST_AS_PORT = 0x8000  # type 128 and code 0, where UDP has the source port
+
+
+class Talk:
+    """UDP between CN and MN on one port; the MN's address is that of flow `flow`."""
+
+    def __init__(self, course: Scenario, port: int, flow: str = "a") -> None:
+        cn = course.job.spec.topology.nodes["cn"].address
+        assert cn is not None
+        self.port = port
+        self.addresses = {"cn": cn, "mn": course.addresses[flow]}
+        self.ends = {name: _udp(course, name, at, port) for name, at in self.addresses.items()}
+
+    def send(self, source: str, payload: bytes) -> None:
+        to = self.addresses["mn" if source == "cn" else "cn"]
+        self.ends[source].sendto(payload, (str(to), self.port))
+
+    def received(self, node: str) -> list[str]:
+        """What came and wasn't read yet, each with its length if it is long."""
+        found = []
+        while True:
+            try:
+                data = self.ends[node].recv(65_535)
+            except BlockingIOError:
+                return found
+            found.append(data.decode() if len(data) < 100 else f"{len(data)} octets")
+
+    def close(self) -> None:
+        for end in self.ends.values():
+            end.close()
+
+
+def _udp(course: Scenario, node: str, address: IPv6Address, port: int) -> socket.socket:
+    channel = socket_in(
+        course.network.namespace(node), lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    )
+    channel.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU, SMALL_MTU)
+    channel.bind((str(address), port))
+    channel.setblocking(False)
+    return channel
+
+
+def _add(course: Scenario, fid: int, to: Any, action: str = "forward", **selector: Any) -> Any:
+    request = {"op": "add-flow", "mn": MN_ID, "fid": fid, "priority": 1000 + fid, "to": to}
+    request |= {"selector": selector, "action": action}
+    return course.session.request(request)
+
+
+def _move(course: Scenario, **request: Any) -> Any:
+    return course.session.request({"op": "move-flow", "mn": MN_ID, **request})
+
+
+def copies(folder: Path) -> dict[str, Any]:
+    """Flow 10 goes to the WLAN, then to both accesses, then to the cell; 5 packets each."""
+    with scenario(folder) as course:
+        course.attach()
+        talk = Talk(course, 7000)
+        _add(course, 10, "wlan", start_destination_port=7000, start_next_header=UDP)
+        answers, received = [], {}
+        steps = (("one", None), ("both", ["wlan", "cell"]), ("other", "cell"))
+        for number, (name, to) in enumerate(steps):
+            course.until(4.0 + number)
+            if to is not None:
+                answers.append(_move(course, fid=10, to=to))
+            for sequence in range(5):
+                course.until(4.5 + number + sequence / 20)
+                talk.send("cn", f"case {10 * number + sequence}".encode())
+            course.until(4.9 + number)
+            received[name] = talk.received("mn")
+        flows = course.ask("flows")
+        talk.close()
+        return {"answers": answers, "received": received, "flows": flows}
+
+
+def dropped(folder: Path) -> dict[str, Any]:
+    """Flows that are dropped, packets that look like theirs, and mobility signalling."""
+    with scenario(folder) as course:
+        course.attach()
+        talks = {port: Talk(course, port) for port in (7001, 7002)}
+        destination = str(talks[7001].addresses["mn"])
+        _add(course, 10, "wlan", "drop", start_destination_port=7001)
+        _add(course, 11, "wlan", "drop", start_source_port=ECHO_REQUEST_AS_PORT)
+        course.until(4.0)
+        for number, talk in enumerate(talks.values()):
+            course.until(4.0 + number / 10)
+            talk.send("cn", f"case {number}".encode())
+        course.until(4.5)
+        _raw(course, ICMPV6, b"\x80\x00\x00\x00" + b"case 2", destination)
+        # Everything to the MN, and still not this.
+        course.until(5.0)
+        _add(course, 12, "wlan", "drop", start_destination_address=destination)
+        talks[7002].send("cn", b"case 3")
+        _raw(
+            course, MOBILITY_HEADER, bytes.fromhex("3b010000000000000000") + b"case 4", destination
+        )
+        course.until(6.0)
+        received = {port: talk.received("mn") for port, talk in talks.items()}
+        for talk in talks.values():
+            talk.close()
+        return {"received": received}
+
+
+def _raw(course: Scenario, protocol: int, data: bytes, destination: str) -> None:
+    channel = socket_in(
+        course.network.namespace("cn"),
+        lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, protocol),
+    )
+    channel.sendto(data, (destination, 0))
+    channel.close()
+
+
+def fragments(folder: Path) -> dict[str, Any]:
+    """Packets of several fragments of a flow that is on the cell, both ways, and of one that
+    isn't."""
+    with scenario(folder) as course:
+        course.attach()
+        moved, other = Talk(course, 7003), Talk(course, 7004)
+        added = _add(course, 10, "cell", start_destination_port=7003, start_next_header=UDP)
+        course.until(4.0)
+        for talk in (moved, other):
+            talk.send("cn", bytes(3000))
+        course.until(5.0)
+        for talk in (moved, other):
+            talk.send("mn", bytes(3000))
+        course.until(6.0)
+        received = {
+            f"{name} {node}": talk.received(node)
+            for name, talk in (("moved", moved), ("other", other))
+            for node in ("mn", "cn")
+        }
+        moved.close()
+        other.close()
+        return {"added": added, "received": received}
+
+
+def flow_level(folder: Path) -> dict[str, Any]:
+    """Flow `a` moves to the cell, and its MAG knows that flow. Other packets from and to the
+    prefix are sent there: case 0 of the flow, case 1 not, down; 2 and 3 the same, up."""
+    with scenario(folder) as course:
+        course.attach()
+        course.until(4.0)
+        moved = _move(course, fid=1, to="cell")
+        cn = course.job.spec.topology.nodes["cn"].address
+        lma, mag = (course.job.spec.topology.nodes[name].address for name in ("lma", "mag2"))
+        assert cn is not None
+        address, port = course.addresses["a"], course.job.spec.flows["a"].port
+        channel = socket_in(
+            course.network.namespace("lma"),
+            lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_IPV6_IN_IPV6),
+        )
+        channel.bind((str(lma), 0))
+        frames = _frames_to_mag(course, "cell")
+        for number, its_port in enumerate((port, 7005)):
+            course.until(5.0 + number / 10)
+            payload = f"case {number}".encode()
+            channel.sendto(_datagram(cn, address, payload, port=its_port), (str(mag), 0))
+            course.until(5.5 + number / 10)
+            payload = f"case {2 + number}".encode()
+            datagram = _datagram(address, cn, payload, port=its_port)
+            frames.send(_ethernet(course, "cell") + datagram)
+        course.until(6.0)
+        served = course.ask_node("mag2", {"op": "bindings"})["result"]
+        back = _move(course, fid=1, to="wlan")
+        course.until(8.0)
+        after = course.ask_node("mag2", {"op": "bindings"})["result"]
+        frames.send(_ethernet(course, "cell") + _datagram(address, cn, b"case 4", port=port))
+        course.until(8.5)
+        frames.close()
+        channel.close()
+        return {
+            "answers": [moved, back],
+            "served": served,
+            "after": after,
+            "bindings": course.ask("bindings"),
+            "start_ns": course.unix_ns,
+        }
+
+
+def survival(folder: Path) -> dict[str, Any]:
+    """Both flows of the WLAN move to the cell by one order; then the WLAN's session ends."""
+    with scenario(folder) as course:
+        course.attach()
+        talk = Talk(course, 7006)
+        course.until(4.0)
+        its = {"start_destination_address": str(talk.addresses["mn"])}
+        _add(course, 10, "wlan", start_destination_port=7006, **its)
+        moved = _move(course, fid="all", to="cell")
+        received = {}
+        for at_s, name in ((5.0, "attached"), (7.0, "deregistered"), (18.0, "gone")):
+            if name == "deregistered":
+                course.network.set_access("wlan", False)
+            course.until(at_s)
+            talk.send("cn", name.encode())
+            course.until(at_s + 0.4)
+            talk.send("mn", name.encode())
+            course.until(at_s + 0.8)
+            received[name] = talk.received("mn") + talk.received("cn")
+        bindings = course.ask("bindings")
+        talk.close()
+        return {"moved": moved, "received": received, "bindings": bindings}
