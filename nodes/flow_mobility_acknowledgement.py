@@ -6,7 +6,7 @@ off-link prefixes pass only if they are of one of these.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv6Network
 
@@ -30,13 +30,14 @@ _REMOVING = (FlowBindingAction.DELETE, FlowBindingAction.REVOKE)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`entry` is whom it concerns, and None if nothing is to change. `answer` are the options of
-    the acknowledgement that follow the mobile node identifier."""
+    """`entry` is whom it concerns, and None if nothing is to change. `flows` is None if the message
+    tells of none. `answer` are the options of the acknowledgement that follow the mobile node
+    identifier."""
 
     status: UpdateNotificationStatus
     entry: BindingUpdateListEntry | None = None
     off_link: tuple[IPv6Network, ...] = ()
-    flows: tuple[FlowMobilityCacheEntry, ...] = ()
+    flows: tuple[FlowMobilityCacheEntry, ...] | None = None
     answer: tuple[Option, ...] = ()
 
 
@@ -85,10 +86,13 @@ def _is_meant(entry: BindingUpdateListEntry, message: UpdateNotification) -> boo
 
 
 def flow_rows(
-    options: Iterable[FlowIdentification],
-) -> tuple[tuple[FlowMobilityCacheEntry, ...], tuple[FlowIdentification, ...]]:
+    options: Sequence[FlowIdentification],
+) -> tuple[tuple[FlowMobilityCacheEntry, ...] | None, tuple[FlowIdentification, ...]]:
     """The rows of the MAG's flow mobility cache, in order of precedence, and what it answers about
-    each flow: the option without sub-options, and a status as in RFC 6089 section 4.2."""
+    each flow: the option without sub-options, and a status as in RFC 6089 section 4.2. Without any
+    option there are no rows at all: that is another thing than flows of which none is right."""
+    if not options:
+        return None, ()
     rows: list[FlowMobilityCacheEntry] = []
     answers = []
     for option in options:

@@ -80,6 +80,7 @@ class FlowMobilityInitiator:
         # By BID: when what is needed no more is to be withdrawn (monotonic s).
         self._surplus: dict[int, dict[Item, float]] = {}
         self._again: set[int] = set()
+        self._lost: set[int] = set()  # has a prefix that is another mobile node's now
         self._unsupporting: set[IPv6Address] = set()
 
     def deadline(self) -> float | None:
@@ -108,10 +109,11 @@ class FlowMobilityInitiator:
         if not self.supports(entry):
             # Nothing can be withdrawn, and who asked for more has been refused.
             self._surplus[entry.bid] = dict.fromkeys(overdue, math.inf)
-        elif set(wanted.items()) != set(before.items()):
+        elif set(wanted.items()) != set(before.items()) or entry.bid in self._lost:
             self._send(entry, Asked(entry.bid, wanted, before), now)
 
     def _send(self, entry: BindingCacheEntry, asked: Asked, now: Instant) -> None:
+        self._lost.discard(entry.bid)
         _believe(entry, asked.before.only(lambda item: item in asked.wanted.items()))
         message = UpdateNotification(
             sequence=0,
@@ -194,7 +196,7 @@ class FlowMobilityInitiator:
             )
         )
         if there.prefixes != asked.wanted.prefixes:
-            self._again.add(entry.bid)
+            self._lost.add(entry.bid)
         _believe(entry, there)
         return Outcome(asked, refused=refused)
 
@@ -203,7 +205,7 @@ class FlowMobilityInitiator:
         return all(holder.mn_id == mn_id for holder in self._bindings.holding(prefix))
 
     def wants_again(self, bid: int) -> bool:
-        return bid in self._again
+        return bid in self._again or bid in self._lost
 
     def unsupported(self, peer: IPv6Address) -> list[Outcome]:
         """A Binding Error with status 2: the MAG knows no Update Notifications, and MUST NOT get
@@ -257,6 +259,7 @@ class FlowMobilityInitiator:
         _believe(entry, FlowMobilitySet())
         self._surplus.pop(entry.bid, None)
         self._again.discard(entry.bid)
+        self._lost.discard(entry.bid)
         self._notifier.withdraw(lambda outstanding: _asked(outstanding).bid == entry.bid)
 
     def _all_asked(self) -> Iterable[Asked]:

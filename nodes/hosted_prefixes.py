@@ -22,10 +22,10 @@ class HostedPrefixes:
         entry: BindingUpdateListEntry,
         on_link: tuple[IPv6Network, ...],
         off_link: tuple[IPv6Network, ...],
-        flows: tuple[FlowMobilityCacheEntry, ...] = (),
+        flows: tuple[FlowMobilityCacheEntry, ...] | None = None,
     ) -> None:
         """Make the set of routed prefixes be `on_link` and `off_link` and no others; with `flows`,
-        the off-link ones for these only."""
+        even if there are none left, the off-link ones for these only."""
         self._filter(entry, off_link, flows)
         before, after = entry.hosted, on_link + off_link
         if not entry.tunnel:
@@ -43,7 +43,7 @@ class HostedPrefixes:
         for prefix in entry.hosted:
             self._outbox.put(UnhostPrefix(entry.interface, prefix))
         entry.hosted = entry.off_link_prefixes = ()
-        self._filter(entry, (), ())
+        self._filter(entry, (), None)
 
     def move_to(self, entry: BindingUpdateListEntry, mn_link_local: IPv6Address) -> None:
         """The mobile node has this address on its link."""
@@ -68,14 +68,14 @@ class HostedPrefixes:
         self,
         entry: BindingUpdateListEntry,
         off_link: tuple[IPv6Network, ...],
-        flows: tuple[FlowMobilityCacheEntry, ...],
+        flows: tuple[FlowMobilityCacheEntry, ...] | None,
     ) -> None:
         """Before a prefix is routed, so that nothing passes that shouldn't."""
-        before = FilterFlows(entry.interface, entry.filtered, entry.flows)
-        after = FilterFlows(entry.interface, *((off_link, flows) if off_link and flows else ()))
-        if after != before:
-            self._outbox.put(after)
-        entry.filtered, entry.flows = after.prefixes, flows
+        filtered = () if flows is None else off_link
+        rows = flows or ()
+        if filtered != entry.filtered or (filtered and rows != entry.flows):
+            self._outbox.put(FilterFlows(entry.interface, filtered, rows if filtered else ()))
+        entry.filtered, entry.flows = filtered, rows
 
     def _open_tunnel(self, entry: BindingUpdateListEntry) -> None:
         entry.tunnel = True

@@ -19,6 +19,7 @@ from nodes.actions import (
     Advertise,
     BlockPrefix,
     CloseTunnel,
+    FilterFlows,
     ForwardFlows,
     HostPrefix,
     InstallFlow,
@@ -117,6 +118,7 @@ class Forwarding:
     flows: dict[int, InstallFlow] = field(default_factory=dict)
     targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
+    filters: dict[str, FilterFlows] = field(default_factory=dict)
 
     def perform(self, action: Action) -> None:
         match action:
@@ -136,6 +138,17 @@ class Forwarding:
             case UnroutePrefix(prefix):
                 _require(prefix in self.routes, action)
                 del self.routes[prefix]
+            case HostPrefix(interface, prefix, lma, _):
+                _require(lma in self.tunnels and (interface, prefix) not in self.hosted, action)
+                self.hosted.add((interface, prefix))
+            case UnhostPrefix(interface, prefix):
+                _require((interface, prefix) in self.hosted, action)
+                self.hosted.remove((interface, prefix))
+            case _:
+                self._perform_for_flows(action)
+
+    def _perform_for_flows(self, action: Action) -> None:
+        match action:
             case InstallFlow(key, _, prefixes):
                 _require(bool(prefixes), action)
                 self.flows[key] = action
@@ -151,12 +164,10 @@ class Forwarding:
                     self.targets.pop(key, None)
                     if path:
                         self.targets[key] = path
-            case HostPrefix(interface, prefix, lma, _):
-                _require(lma in self.tunnels and (interface, prefix) not in self.hosted, action)
-                self.hosted.add((interface, prefix))
-            case UnhostPrefix(interface, prefix):
-                _require((interface, prefix) in self.hosted, action)
-                self.hosted.remove((interface, prefix))
+            case FilterFlows(interface, prefixes):
+                self.filters.pop(interface, None)
+                if prefixes:
+                    self.filters[interface] = action
 
 
 @dataclass
@@ -327,7 +338,7 @@ class Network:
     def add_flow(
         self,
         fid: int,
-        to: str,
+        to: str | Sequence[str],
         destination: IPv6Network | None,
         *,
         action: FlowAction = FlowAction.FORWARD,
@@ -335,7 +346,7 @@ class Network:
         """Add flow `fid` of UDP to `destination`, and return the token of the reply."""
         token = next(self._tokens)
         selector = IPv6TrafficSelector.of(destination=destination, protocol=17)
-        row = FlowMobilityCacheEntry(fid, fid, selector, (self.bid(to),), action)
+        row = FlowMobilityCacheEntry(fid, fid, selector, self._bids(to), action)
         self.lma.core.add_flow(MN, row, token, at(self.seconds))
         self._carry_out("lma", self.lma.taken())
         return token
@@ -346,12 +357,16 @@ class Network:
         self._carry_out("lma", self.lma.taken())
         return token
 
-    def move(self, fid: int, to: str) -> int:
+    def move(self, fid: int | Sequence[int], to: str | Sequence[str]) -> int:
         """Order a move, and return the token of the reply."""
         token = next(self._tokens)
-        self.lma.core.move_flow(MN, fid, self.bid(to), token, at(self.seconds))
+        fids = (fid,) if isinstance(fid, int) else fid
+        self.lma.core.move_flows(MN, fids, self._bids(to), token, at(self.seconds))
         self._carry_out("lma", self.lma.taken())
         return token
+
+    def _bids(self, to: str | Sequence[str]) -> tuple[int, ...]:
+        return tuple(self.bid(access) for access in ([to] if isinstance(to, str) else to))
 
     def take_from_lma(self) -> None:
         """Carry out what was asked of the LMA's core directly."""
