@@ -38,14 +38,16 @@ class PolicyRouting:
     def __post_init__(self) -> None:
         self.rules = [(0, RuleMatch(), RT_TABLE_LOCAL), (32766, RuleMatch(), RT_TABLE_MAIN)]
 
-    def fate(self, incoming: str, source: IPv6Address, destination: IPv6Address) -> str:
+    def fate(
+        self, incoming: str, source: IPv6Address, destination: IPv6Address, mark: int = 0
+    ) -> str:
         """Where a packet that came in over `incoming` goes: an interface, HERE, or DROP."""
         for _, match, table in sorted(self.rules, key=lambda rule: rule[0]):
             if (
                 (match.incoming not in (None, incoming))
                 or (match.source is not None and source not in match.source)
                 or (match.destination is not None and destination not in match.destination)
-                or match.mark is not None
+                or (match.mark not in (None, mark))
             ):
                 continue
             if table is None:
@@ -86,6 +88,10 @@ class PolicyRouting:
 
     def delete_link(self, name: str) -> None:
         del self.tunnels[name]
+        self.take_down(name)
+
+    def take_down(self, name: str) -> None:
+        """An interface goes down, and its routes with it."""
         for routes in self.tables.values():
             for network in [n for n, (interface, _) in routes.items() if interface == name]:
                 del routes[network]
@@ -97,6 +103,7 @@ class PolicyRouting:
         *,
         gateway: IPv6Address | None = None,
         table: int = RT_TABLE_MAIN,
+        mtu: int | None = None,
     ) -> None:
         self.tables.setdefault(table, {})[destination] = (interface, gateway)
 

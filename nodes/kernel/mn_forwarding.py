@@ -25,7 +25,8 @@ FIRST_ROUTING_TABLE = 1000
 FLOW_PRIORITY = 100
 PREFIX_PRIORITY = 110
 # Behind the main table: what nothing else routes. The kernel looks for a route before the flow
-# table says which access it is; a flow may be on one where its prefix never was advertised.
+# table says which access it is; a flow may be on one where its prefix never was advertised. What
+# the flow table has put on an access goes nowhere else when that access is down.
 ANY_ACCESS_PRIORITY = 33_000
 DEFAULT_ROUTE = IPv6Network("::/0")
 PREFIX_LENGTH = 64
@@ -52,7 +53,7 @@ class MnForwarding:
         for mark in self._marks.values():
             table = FIRST_ROUTING_TABLE + mark
             self._routing.add_rule(FLOW_PRIORITY, RuleMatch(mark=mark), table)
-            self._routing.add_rule(ANY_ACCESS_PRIORITY + mark, RuleMatch(), table)
+            self._routing.add_rule(ANY_ACCESS_PRIORITY + mark, RuleMatch(mark=0), table)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""

@@ -38,7 +38,8 @@ RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_METRICS, RTA_TABLE, RTAX_MTU = 1, 4, 5, 8, 15
 RT_TABLE_UNSPEC, RT_TABLE_MAIN, RT_TABLE_LOCAL = 0, 254, 255
 RTPROT_STATIC, RT_SCOPE_UNIVERSE = 4, 0
 RTN_UNSPEC, RTN_UNICAST, RTN_BLACKHOLE = 0, 1, 6
-FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY, FRA_FWMARK, FRA_TABLE = 1, 2, 3, 6, 10, 15
+FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY = 1, 2, 3, 6
+FRA_FWMARK, FRA_TABLE, FRA_FWMASK = 10, 15, 16
 FR_ACT_TO_TABLE, FR_ACT_BLACKHOLE = 1, 6
 
 PROTOCOL_IPV6 = 41
@@ -328,7 +329,8 @@ def rule(priority: int, match: RuleMatch, table: int | None, *, add: bool) -> Re
     if table is not None:
         body += u32(FRA_TABLE, table)
     if match.mark is not None:
-        body += u32(FRA_FWMARK, match.mark)
+        # Without the mask the kernel takes 0 for any mark.
+        body += u32(FRA_FWMARK, match.mark) + u32(FRA_FWMASK, 0xFFFF_FFFF)
     if source is not None:
         body += attribute(FRA_SRC, source.network_address.packed)
     if destination is not None:
