@@ -340,16 +340,6 @@ end
 flowmob.fields = fields
 flowmob.experts = experts
 
--- A name that some version doesn't have is no reason not to load.
-local function extractor(name)
-  local known, found = pcall(Field.new, name)
-  return known and found or function() end
-end
-
-local ipv6_source, ipv6_destination = extractor("ipv6.src"), extractor("ipv6.dst")
-local ipv6_routing = extractor("ipv6.routing.type")
-local ipv6_home_address = extractor("ipv6.opt.mipv6.home_address")
-
 local walk -- elements have elements in them
 local cut_short -- whether the capture ends before the message at hand: lengths are right then
 
@@ -529,6 +519,16 @@ function walk(group, tvb, start, stop, tree)
     end
   end
 end
+
+-- A name that some version doesn't have is no reason not to load.
+local function extractor(name)
+  local known, found = pcall(Field.new, name)
+  return known and found or function() end
+end
+
+local ipv6_source, ipv6_destination = extractor("ipv6.src"), extractor("ipv6.dst")
+local ipv6_routing = extractor("ipv6.routing.type")
+local ipv6_home_address = extractor("ipv6.opt.mipv6.home_address")
 
 local function sum(range)
   local total = 0

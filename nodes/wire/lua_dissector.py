@@ -1,7 +1,7 @@
 """A Wireshark dissector in Lua, made from the layouts.
 
-What varies with the formats is written here as Lua tables; `dissector.lua` walks them. A format
-that gets a layout shows up when the file is made anew: see `REGENERATE`.
+What varies with the formats is written here as Lua tables; the parts in `dissector/` walk them. A
+format that gets a layout shows up when the file is made anew: see `REGENERATE`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from nodes.wire.values import MobilityHeaderType
 
 REGENERATE = ".venv/bin/flowmob wireshark > docs/wireshark/flowmob.lua"
 
-_TEMPLATE = Path(__file__).with_name("dissector.lua")
+_PARTS = Path(__file__).with_name("dissector")
+# In the order of the file, because a part uses what those before it define.
+_NAMES = ("fields.lua", "elements.lua", "messages.lua")
 _MARK = "-- @FORMATS@\n"
 _WORD_BITS = (8, 16, 24, 32)
 _SPELLINGS = {
@@ -221,8 +223,9 @@ def format_tables() -> str:
 
 def lua_dissector() -> str:
     """The text of the dissector."""
-    head, mark, rest = _TEMPLATE.read_text(encoding="utf-8").partition(_MARK)
+    text = "\n".join((_PARTS / name).read_text(encoding="utf-8") for name in _NAMES)
+    head, mark, rest = text.partition(_MARK)
     if not mark:
-        raise ValueError(f"{_TEMPLATE.name} has no line {_MARK.strip()!r}")
+        raise ValueError(f"the parts of the dissector have no line {_MARK.strip()!r}")
     notice = f"-- Made from the layouts in nodes/wire. To make it anew: {REGENERATE}\n"
     return notice + head + format_tables() + rest

@@ -17,11 +17,19 @@ pytest.importorskip("scapy")
 from scapy.config import conf
 from scapy.layers import inet6
 from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw, fuzz
 
 from nodes.wire import messages as m
 from nodes.wire import options as o
 from nodes.wire import scapy_layers as layers
+from nodes.wire.attachment import (
+    ATTACHMENT_CLASSES,
+    ETHERTYPE,
+    FIRST_OCTET,
+    decode_attachment,
+    encode_attachment,
+)
 from nodes.wire.codec import decode, encode
 from nodes.wire.compiler import MESSAGE_START
 from nodes.wire.errors import MalformedMessage
@@ -33,6 +41,7 @@ REPOSITORY = Path(__file__).parents[3]
 MAG, LMA = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2")
 REGISTERED = [
     *m.CLASSES.values(),
+    *ATTACHMENT_CLASSES.values(),
     *OPTIONS.classes.values(),
     *SUB_OPTIONS.classes.values(),
     OPTIONS.unknown,
@@ -75,6 +84,13 @@ def same(ours: Any, theirs: Any) -> bool:
     return bool(ours == theirs)
 
 
+def in_frame(octets: bytes, tagged: bool = False) -> bytes:
+    """As on a link: EtherType 0x88B5, and no less than 60 octets."""
+    tag = bytes.fromhex("81000005") if tagged else b""
+    frame = bytes.fromhex("00005e005213020000000502") + tag + ETHERTYPE.to_bytes(2, "big") + octets
+    return frame.ljust(60, b"\0")
+
+
 def all_layers(packet: Packet) -> Iterator[Packet]:
     while packet:
         yield packet
@@ -99,6 +115,9 @@ def test_layer_without_arguments_is_legal(cls: type[Any]) -> None:
     layer = layers.LAYERS[f"PMIP6{cls.__name__}"]()
     if cls in SUB_OPTIONS.classes.values() or cls is SUB_OPTIONS.unknown:
         layer = FLOW(sub_options=[layer])
+    if isinstance(layer, layers.PMIP6Attachment):
+        decode_attachment(bytes(layer))
+        return
     if not isinstance(layer, layers.PMIP6Message):
         layer = PBU(options=[layer])
     decode(built(layer), MAG, LMA)
@@ -144,6 +163,64 @@ def test_any_padding_is_accepted_and_sent_on_unchanged_rfc6275_6_2(
     packet = IPv6(over_ipv6(octets))
     assert same(tuple(drawn), packet.options)
     assert bytes(packet)[40:] == octets
+
+
+@given(st.data(), st.booleans())
+def test_attachment_messages_have_the_octets_and_values_of_the_codec(
+    attachments: Any, data: st.DataObject, tagged: bool
+) -> None:
+    message = data.draw(attachments)
+    octets = encode_attachment(message)
+    frame = Ether(in_frame(octets, tagged))
+    packet = frame[Dot1Q].payload if tagged else frame.payload
+    assert same(message, packet)
+    assert bytes(frame) == in_frame(octets, tagged)
+    packet.show(dump=True)
+    below = Ether(dst="00:00:5e:00:52:13", src="02:00:00:00:05:02")
+    below = below / Dot1Q(vlan=5) if tagged else below
+    built = bytes(below / layers.to_scapy(message))
+    assert built == in_frame(octets, tagged)[: len(built)]
+    assert built.endswith(octets)
+    packet.clear_cache()
+    del packet.len
+    assert bytes(packet)[: len(octets)] == octets
+
+
+@settings(max_examples=500)
+@given(st.sampled_from([0, 1, 2, 3]), st.binary(max_size=80))
+def test_any_octets_in_an_attachment_frame_are_dissected(code: int, data: bytes) -> None:
+    for head in (bytes((FIRST_OCTET, (6 + len(data)) // 8, code, 0, 0, 0)), b""):
+        frame = in_frame(head + data)
+        packet = Ether(frame)
+        assert bytes(packet) == frame
+        packet.show(dump=True)
+        known = packet.payload.name.startswith("PMIP6")
+        try:
+            message = decode_attachment(frame[14:])
+        except MalformedMessage:
+            assert not known or isinstance(packet.payload, layers.PMIP6Attachment)
+        else:
+            assert same(message, packet.payload)
+
+
+def test_frame_of_another_format_or_type_is_raw() -> None:
+    for octets in (bytes(8), bytes((FIRST_OCTET, 0, 3, 0, 0, 0, 0, 0)), bytes((FIRST_OCTET,))):
+        assert type(Ether(in_frame(octets)).payload) is Raw
+    request = bytes((FIRST_OCTET, 1, 1)) + bytes(13)
+    assert type(layers.PMIP6Attachment(request)).__name__ == "PMIP6AttachmentRequest"
+    assert type(layers.PMIP6Attachment(bytes(16))) is Raw
+
+
+def test_attachment_answers_go_by_sequence_number_and_d_flag() -> None:
+    request = layers.LAYERS["PMIP6AttachmentRequest"]
+    answer = layers.LAYERS["PMIP6AttachmentAnswer"]
+    assert answer(sequence=7).answers(request(sequence=7))
+    assert not answer(sequence=8).answers(request(sequence=7))
+    assert not answer(sequence=7, detach=1).answers(request(sequence=7))
+    assert not request(sequence=7).answers(answer(sequence=7))
+    assert not answer(sequence=7).answers(answer(sequence=7))
+    assert not answer(sequence=7).answers(PBU(sequence=7))
+    assert not PBA(sequence=7).answers(request(sequence=7))
 
 
 @settings(max_examples=500)
