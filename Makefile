@@ -19,6 +19,12 @@ VENV_STAMP := $(VENV)/.complete
 EXPERIMENTS := $(patsubst experiments/%.toml,%,$(sort $(wildcard experiments/*.toml)))
 CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache .lock-venv build dist
 
+# pip up to 25.2 hands PIP_CONSTRAINT on to what builds packages, later ones PIP_BUILD_CONSTRAINT.
+# Both take a list separated by blanks. Without PEP 517, pip may build without either.
+NOTHING :=
+CONSTRAINTS_URL := file://$(subst $(NOTHING) $(NOTHING),%20,$(CURDIR))/setup/build-constraints.txt
+BUILD := PIP_CONSTRAINT=$(CONSTRAINTS_URL) PIP_BUILD_CONSTRAINT=$(CONSTRAINTS_URL) PIP_USE_PEP517=yes
+
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -102,7 +108,7 @@ lock: | packages ## Maintenance: write constraints.txt anew from the newest vers
 	@echo "lock: resolving all Python packages anew (about 1 min)"
 	@rm -rf .lock-venv
 	@$(SYSTEM_PYTHON) -m venv .lock-venv
-	@.lock-venv/bin/pip install -qq --disable-pip-version-check '.[dev]'
+	@$(BUILD) .lock-venv/bin/pip install -qq --disable-pip-version-check '.[dev,ryu]'
 	@{ sed -n '/^#/p' constraints.txt; \
 	    .lock-venv/bin/pip freeze --disable-pip-version-check --exclude flowmob; } > .lock-venv/lock
 	@! grep -E '://| @ ' .lock-venv/lock
@@ -134,7 +140,7 @@ need-exp:
 ifneq ($(shell cat $(VENV_STAMP) 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV_STAMP)
 endif
-$(VENV_STAMP): pyproject.toml constraints.txt setup/packages.txt | packages
+$(VENV_STAMP): pyproject.toml constraints.txt $(wildcard setup/*.txt) | packages
 	@$(SYSTEM_PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit( \
 	    "error: Python 3.11 or newer is needed, $(SYSTEM_PYTHON) is " + sys.version.split()[0])'
 	@echo "venv: installing Python packages into $(VENV) (about 1 min)"
@@ -142,4 +148,8 @@ $(VENV_STAMP): pyproject.toml constraints.txt setup/packages.txt | packages
 	@$(SYSTEM_PYTHON) -m venv --system-site-packages $(VENV)
 	@$(PYTHON) -m pip install -qq --disable-pip-version-check \
 	    --constraint constraints.txt --editable '.[dev]'
+	@$(BUILD) $(PYTHON) -m pip install -qq --disable-pip-version-check \
+	    --constraint constraints.txt --editable '.[ryu]' || { \
+	    echo "venv: Ryu could not be installed, see above: experiments that ask for it will say so."; \
+	    echo "venv: All others work; the default controller is os-ken."; }
 	@printf '%s' '$(CURDIR)' > $@

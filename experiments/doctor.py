@@ -29,7 +29,7 @@ BUILD_SECTION = "Building the guest kernel"
 SYSTEM_PYTHON = Path("/usr/bin/python3")
 OLDEST_PYTHON = (3, 11)
 VENV_MODULES = (
-    *("matplotlib", "msgspec", "numpy", "pandas", "scapy", "scipy"),
+    *("matplotlib", "msgspec", "numpy", "os_ken", "pandas", "scapy", "scipy"),
     *("mininet", "nftables", "experiments"),
 )
 RESULT_BYTES = 1_000_000_000
