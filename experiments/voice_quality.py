@@ -47,7 +47,7 @@ def delay_impairment(mouth_to_ear_ms: float) -> float:
     if mouth_to_ear_ms <= DELAY_PERCEPTIBLE_MS:
         return 0.0
     x = math.log2(mouth_to_ear_ms / DELAY_PERCEPTIBLE_MS)
-    return 25 * ((1 + x**6) ** (1 / 6) - 3 * (1 + (x / 3) ** 6) ** (1 / 6) + 2)
+    return 25 * (math.pow(1 + x**6, 1 / 6) - 3 * math.pow(1 + (x / 3) ** 6, 1 / 6) + 2)
 
 
 def loss_impairment(missing: float, codec: Codec, burst_ratio: float = 1.0) -> float:
