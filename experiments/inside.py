@@ -26,6 +26,7 @@ from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.job import Job, write_atomically
 from experiments.roles import MN_ID
+from experiments.signalling_loss import lose_signalling
 from experiments.spec import RunSpec
 from experiments.testbed import RunFailed, bind_flows, end, testbed
 from experiments.traffic import (
@@ -147,6 +148,8 @@ class _Schedule:
             self._network, self._job.spec, self._addresses, self._start_ns, self._folder / "logs"
         ):
             self._traffic.append(child)
+        for child in _losses(self._network, self._job, self._folder):
+            self._traffic.append(child)
 
     def _move(self, number: int) -> None:
         order = self._job.spec.moves[number]
@@ -199,6 +202,23 @@ def _traffic(
     for transfer in tcp_transfers(spec, addresses):
         yield start(cn, f"tcp-{transfer.fid}-{cn}", serve_tcp, transfer)
         yield start(mn, f"tcp-{transfer.fid}-{mn}", fetch_tcp, transfer)
+
+
+def _losses(network: Network, job: Job, folder: Path) -> Iterator[Child]:
+    loss = job.spec.signalling_loss
+    if loss is None:
+        return
+    for node, role in ((name, node.role) for name, node in job.spec.topology.nodes.items()):
+        if role in (Role.LMA, Role.MAG):
+            name = f"loss-{node}"
+            log, events = folder / "logs" / f"{name}.txt", folder / "events" / f"{name}.jsonl"
+            yield fork_into(
+                network.namespace(node),
+                lose_signalling,
+                *(loss, job.seed, node, events),
+                log=log,
+                name=name,
+            )
 
 
 def _call(function: Callable[..., None], *args: object) -> Callable[[], None]:

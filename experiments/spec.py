@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from nodes.policies import make_policy
-from topologies.model import NonNegative, Positive, Topology
+from topologies.model import NonNegative, Positive, Probability, Topology
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
@@ -115,6 +115,29 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_s: NonNegative
 
 
+class SignallingLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages between LMA and MAGs that are lost from the beginning of the traffic on: each by
+    itself, or with `mean_burst` in bursts of so many messages on average (simple Gilbert model).
+    """
+
+    probability: Probability
+    mean_burst: Annotated[float, msgspec.Meta(ge=1)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.transitions()[0] > 1:
+            raise ValueError(
+                f"mean_burst is {self.mean_burst}; expected {self.probability} / (1 - "
+                f"{self.probability}) or more, or so much can't be lost"
+            )
+
+    def transitions(self) -> tuple[float, float | None]:
+        """The probabilities of going from good to bad and from bad to good; None: no memory."""
+        if self.mean_burst is None or self.probability == 1:
+            return self.probability, None
+        to_good = 1 / self.mean_burst
+        return to_good * self.probability / (1 - self.probability), to_good
+
+
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that one run does, complete: what the guest gets as `job.json`.
 
@@ -128,6 +151,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     attachments: tuple[Attachment, ...] = (Attachment("wlan", 1.0), Attachment("cell", 2.0))
     flows: dict[str, Flow]
     moves: tuple[Move, ...] = ()
+    signalling_loss: SignallingLoss | None = None
 
     def __post_init__(self) -> None:
         accesses = self.topology.accesses
