@@ -23,6 +23,7 @@ PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
 PrefixDelivery = Literal["on-move", "at-attach"]
 Granularity = Literal["prefix", "flow"]
+Fallback = Literal["registration", "refuse"]
 
 # RFC 5213 leaves the length of a home network prefix open. Mobile nodes make their addresses
 # themselves, for which RFC 4862 and 64-bit interface identifiers need this one.
@@ -46,7 +47,9 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     says when packets take the new path of a flow that needs signalling: after the FMA, or as soon
     as the FMI is sent. With the `granularity` of flows the MAGs are told of each flow besides the
     prefixes (RFC 7864 section 3.4). What no flow needs any more stays at a MAG for
-    `withdrawal_delay_ms`. A new session gets `prefixes_per_session` prefixes of its own. `mags` are
+    `withdrawal_delay_ms`. A move to a MAG that knows no Update Notifications is complete with the
+    next registration there, whose PBA tells what an FMI would have, or refused: `fallback`. A new
+    session gets `prefixes_per_session` prefixes of its own. `mags` are
     the Proxy-CoAs that may register this node (RFC 5213 section 4); empty: every authorized MAG.
     """
 
@@ -57,6 +60,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     switch: SwitchPolicy = "on-ack"
     granularity: Granularity = "prefix"
     withdrawal_delay_ms: Milliseconds = 10_000
+    fallback: Fallback = "registration"
     prefixes: tuple[IPv6Network, ...] = ()
     enabled: bool = True
     decision_maker: Literal["lma", "mn"] = "lma"
@@ -278,7 +282,8 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     """`egress_address`: the source of what the MAG signals if that isn't its Proxy-CoA, which an
     Alternate Care-of Address option tells then (RFC 5213 section 6.9.1.5). `local_networks`:
     fixed nodes at the MAG's other interfaces (6.10.3). `path_mtu`: to the LMA, where path MTU
-    discovery can't tell (6.9.5)."""
+    discovery can't tell (6.9.5). Without `update_notifications` it is one that never heard of RFC
+    7077, and refuses these as any unknown message (RFC 6275 section 9.2)."""
 
     proxy_coa: IPv6Address
     lma: IPv6Address
@@ -290,6 +295,7 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     local_networks: tuple[IPv6Network, ...] = ()
     path_mtu: Annotated[int, msgspec.Meta(ge=1_320, le=65_535)] | None = None
     lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
+    update_notifications: bool = True
     # RFC 5213 section 9.2
     enable_mag_local_routing: bool = False
     # RFC 6275 section 12

@@ -17,7 +17,6 @@ from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.config import LmaConfig, MobileNodePolicy
 from nodes.flow_forwarding import FlowForwarding
 from nodes.flow_mobility_cache import (
-    FlowAction,
     FlowConflict,
     FlowMobilityCache,
     FlowMobilityCacheEntry,
@@ -28,9 +27,9 @@ from nodes.flow_mobility_initiate import (
     Outcome,
     known,
 )
+from nodes.flow_mobility_needs import FlowMobilityNeeds
 from nodes.flow_mobility_set import FlowMobilitySet
 from nodes.flow_orders import Order, Orders, Placement
-from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import UpdateNotificationAcknowledgement
 
 
@@ -42,9 +41,10 @@ class FlowMobility:
         self._bindings = bindings
         self._outbox = outbox
         self.cache = FlowMobilityCache()
-        self._initiator = FlowMobilityInitiator(config, bindings, self._needed, outbox, rng)
-        self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
         self._orders = Orders()
+        self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
+        self.needs = FlowMobilityNeeds(config, bindings, self.cache, self._orders, self._forwarding)
+        self._initiator = FlowMobilityInitiator(config, bindings, self.needs.of, outbox, rng)
         self._moves = 0
         self._changed: set[str] = set()
 
@@ -140,8 +140,8 @@ class FlowMobility:
         for bid in sorted(order.unanswered):
             entry = self._bindings.get(bid)
             assert entry is not None
-            if not self._initiator.supports(entry):
-                return self._fail(order, NOT_SUPPORTED)
+            if not self._initiator.supports(entry) and not self._postpone(order):
+                return None
         for bid in sorted(order.unanswered):
             entry = self._bindings.get(bid)
             assert entry is not None
@@ -215,6 +215,7 @@ class FlowMobility:
     def settle(self, now: Instant) -> bool:
         """After every input: withdraw what is needed no more. Whether that may have changed which
         prefixes there are."""
+        self._advance_registered()
         changed, self._changed = self._changed | self._initiator.overdue(now), set()
         for mn_id in sorted(changed):
             self._initiator.withdraw_surplus(mn_id, now)
@@ -240,7 +241,33 @@ class FlowMobility:
         """A Binding Error with status 2: the MAG knows no Update Notifications."""
         for outcome in self._initiator.unsupported(peer):
             for order in self._orders.waiting_for(outcome.asked.bid):
-                self._fail(order, NOT_SUPPORTED)
+                self._postpone(order)
+
+    def _postpone(self, order: Order) -> bool:
+        """A MAG knows no Update Notifications: the order waits for its next registration, whose PBA
+        conveys the same as an FMI (RFC 7864 section 3.3). False: that isn't wanted; it fails."""
+        if self._policy(order.mn_id).fallback == "refuse":
+            self._fail(order, NOT_SUPPORTED)
+            return False
+        for fid, place in order.places.items():
+            if order.switched and place.move is not None:
+                self.cache.rebind(order.mn_id, fid, place.previous)
+            self._log("awaits-registration", order.mn_id, fid)
+        order.switched = False
+        self.refresh(order.mn_id)
+        return True
+
+    def _advance_registered(self) -> None:
+        """Orders that waited for a registration, and not for an FMA."""
+        for order in self._orders.all():
+            told = {
+                bid
+                for bid in order.unanswered
+                if self._initiator.asked(bid) is None and not self._lacks(order, bid)
+            }
+            if told:
+                order.unanswered -= told
+                self._advance(order)
 
     def handle_timer(self, now: Instant) -> None:
         for outcome in self._initiator.handle_timer(now):
@@ -257,7 +284,7 @@ class FlowMobility:
         for fid, status in outcome.refused.items():
             self._log("flow-refused", entry.mn_id, fid, status=status)
         for order in self._orders.waiting_for(asked.bid):
-            needs = self._needs(order, entry)
+            needs = self.needs.of_order(order, entry)
             refused = [fid for fid in order.places if fid in outcome.refused]
             if refused:
                 status = outcome.refused[refused[0]]
@@ -281,66 +308,20 @@ class FlowMobility:
             for row in self.cache.rows(mn_id)
         )
 
-    def _needed(self, entry: BindingCacheEntry) -> FlowMobilitySet:
-        """What the MAG of a binding has to have: for the flows that are there, that are ordered
-        there, or that may have to go back there; and ahead of any move, what the policy says."""
-        places = self._orders.places(entry.mn_id)
-        rows = []
-        for row in self.cache.rows(entry.mn_id):
-            place = places.get(row.fid)
-            bids = row.bids if place is None else row.bids + place.bids + place.previous
-            if entry.bid in bids:
-                rows.append(row)
-        needed = self._needs_of(rows, entry)
-        if self._policy(entry.mn_id).prefix_delivery == "at-attach":
-            others = [other for other in self._bindings.of(entry.mn_id) if other is not entry]
-            prefixes = dict.fromkeys(prefix for other in others for prefix in other.prefixes)
-            ahead = (prefix for prefix in prefixes if prefix not in entry.prefixes)
-            needed = FlowMobilitySet(tuple(ahead)).with_all(needed)
-        return needed
-
-    def _needs(self, order: Order, entry: BindingCacheEntry) -> FlowMobilitySet:
-        rows = [
-            row
-            for row in self.cache.rows(order.mn_id)
-            if row.fid in order.places and entry.bid in order.places[row.fid].bids
-        ]
-        return self._needs_of(rows, entry)
-
-    def _needs_of(
-        self, rows: Sequence[FlowMobilityCacheEntry], entry: BindingCacheEntry
-    ) -> FlowMobilitySet:
-        """What `entry`'s MAG has to have for flows. Nothing for those that the LMA drops."""
-        rows = [row for row in rows if row.action is FlowAction.FORWARD]
-        known_prefixes = self._prefixes_of(entry.mn_id)
-        prefixes = dict.fromkeys(
-            prefix
-            for row in rows
-            for prefix in self._forwarding.addressed(row, known_prefixes)
-            if prefix not in entry.prefixes
-        )
-        flows: tuple[FlowIdentification, ...] = ()
-        if self._policy(entry.mn_id).granularity == "flow":
-            # No binding reference: BIDs are local to the LMA (RFC 7864 section 5.1).
-            flows = tuple(
-                FlowIdentification(row.fid, row.priority, sub_options=(row.selector,))
-                for row in rows
-            )
-        return FlowMobilitySet(tuple(prefixes), flows)
-
     def _lacks(self, order: Order, bid: int) -> bool:
         """Whether a binding's MAG has to be told something for an order."""
         entry = self._bindings.get(bid)
         if entry is None or not entry.registered:
             return False
-        return not known(entry).holds(self._needs(order, entry))
+        return not known(entry).holds(self.needs.of_order(order, entry))
 
     def _has_been_asked(self, order: Order, bid: int) -> bool:
         entry, asked = self._bindings.get(bid), self._initiator.asked(bid)
-        return entry is not None and asked is not None and asked.holds(self._needs(order, entry))
-
-    def _prefixes_of(self, mn_id: str) -> tuple[IPv6Network, ...]:
-        return self._forwarding.prefixes(mn_id)
+        return (
+            entry is not None
+            and asked is not None
+            and asked.holds(self.needs.of_order(order, entry))
+        )
 
     def _prefixes_at(self, target: BindingCacheEntry) -> tuple[IPv6Network, ...]:
         """The prefixes that packets may be sent to `target` for: those that its MAG routes, and

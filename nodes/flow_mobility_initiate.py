@@ -163,7 +163,10 @@ class FlowMobilityInitiator:
         asked = self.asked(entry.bid)
         if asked is not None:
             return asked
-        _believe(entry, known(entry).with_all(self._needed(entry)))
+        # What no FMI could withdraw, a PBA does.
+        left = {item for item, due in self._surplus.get(entry.bid, {}).items() if due == math.inf}
+        kept = known(entry).only(lambda item: item not in left)
+        _believe(entry, kept.with_all(self._needed(entry)))
         return known(entry)
 
     def acknowledged(
@@ -179,9 +182,7 @@ class FlowMobilityInitiator:
         entry = self._bindings.get(asked.bid)
         assert entry is not None  # else the FMI would have been withdrawn: forget
         if not message.accepted:
-            _believe(entry, known(entry).with_all(asked.before))
-            left = set(asked.before.items()) - set(asked.wanted.items())
-            self._surplus[entry.bid] = dict.fromkeys(left, math.inf)
+            self._failed(asked)
             return Outcome(asked, f"the MAG answered with status {status}")
         refused = {
             option.fid: int(option.status)
@@ -200,6 +201,14 @@ class FlowMobilityInitiator:
         _believe(entry, there)
         return Outcome(asked, refused=refused)
 
+    def _failed(self, asked: Asked) -> None:
+        """The MAG has what it had before, and no FMI can withdraw of it what was to be."""
+        entry = self._bindings.get(asked.bid)
+        assert entry is not None  # else the FMI would have been withdrawn: forget
+        _believe(entry, known(entry).with_all(asked.before))
+        left = set(asked.before.items()) - set(asked.wanted.items())
+        self._surplus[entry.bid] = dict.fromkeys(left, math.inf)
+
     def _is_of(self, mn_id: str, prefix: IPv6Network) -> bool:
         """Whether nobody else got the prefix since it was asked for: its session may have ended."""
         return all(holder.mn_id == mn_id for holder in self._bindings.holding(prefix))
@@ -212,7 +221,10 @@ class FlowMobilityInitiator:
         any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
         self._unsupporting.add(peer)
         withdrawn = self._notifier.withdraw(lambda outstanding: outstanding.peer == peer)
-        return [Outcome(_asked(outstanding), NOT_SUPPORTED) for outstanding in withdrawn]
+        outcomes = [Outcome(_asked(outstanding), NOT_SUPPORTED) for outstanding in withdrawn]
+        for outcome in outcomes:
+            self._failed(outcome.asked)
+        return outcomes
 
     def handle_timer(self, now: Instant) -> list[Outcome]:
         actions, expired = self._notifier.handle_timer(now)

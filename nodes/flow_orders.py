@@ -54,6 +54,9 @@ class Orders:
     def remove(self, order: Order) -> None:
         self._orders.remove(order)
 
+    def all(self) -> tuple[Order, ...]:
+        return tuple(self._orders)
+
     def with_flow(self, mn_id: str, fid: int) -> Order | None:
         found = (order for order in self._orders if order.mn_id == mn_id and fid in order.places)
         return next(found, None)

@@ -199,6 +199,9 @@ class MobileAccessGateway:
             self._outbox.put(Log("foreign-message", {"source": str(source)}))
         elif isinstance(message, ProxyBindingAcknowledgement) and message.proxy_registration:
             self._registration.acknowledged(message, source, now)
+        elif isinstance(message, UpdateNotification) and not self.config.update_notifications:
+            answer = BindingError(BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
+            self._outbox.put(Send(answer, self.config.proxy_coa, source))
         elif isinstance(message, UpdateNotification):
             self._notifications.receive(message, source, now)
         elif isinstance(message, BindingRevocationIndication):

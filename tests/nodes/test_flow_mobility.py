@@ -224,7 +224,7 @@ def test_an_fma_that_answers_nothing_is_discarded_rfc7077_5_2(
 def test_a_mag_without_update_notifications_is_not_asked_again_rfc7077_5_2(
     domain: type[Domain], switch: str
 ) -> None:
-    network = with_flow(domain, switch=switch)
+    network = with_flow(domain, switch=switch, fallback="refuse")
     lose(network, FMI, 9)
     token = network.move(1, "wlan")
     network.inject(BindingError(BindingErrorStatus.UNRECOGNIZED_MH_TYPE), domain.MAG1)

@@ -14,7 +14,7 @@ from nodes.flow_mobility_initiate import known
 from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import Message, UpdateNotification, UpdateNotificationReason
 from nodes.wire.options import HomeNetworkPrefix
-from tests.domain import MAG1, MN, P1, P2, P3, Network
+from tests.domain import MAG1, MN, P1, P2, P3, Domain, Network
 
 ACCESSES = ("wlan", "cell")
 PREFIXES = (P1, P2, P3, None)
@@ -95,7 +95,7 @@ def check_agreement(network: Watched) -> None:
         assert [row.fid for row in served.flows] == [
             flow.fid for flow in sorted(entry.flow_identifications, key=lambda f: f.priority)
         ]
-        needed = core.flows._needed(entry)
+        needed = core.flows.needs.of(entry)
         assert set(known(entry).items()) == set(needed.items()), "sets shrink"
         filtered = gateway.forwarding.filters.get(gateway.interface)
         if served.flows and served.off_link_prefixes:
@@ -152,6 +152,27 @@ def play(network: Network, event: tuple[object, ...]) -> None:
         case ("move", list(fids), list(to)):
             if all(network.lma.core.resolve(MN, access) is not None for access in to):
                 network.move(fids, to)
+
+
+@settings(max_examples=60, deadline=None)
+@given(policies(), st.lists(EVENTS, max_size=25))
+def test_nodes_agree_where_a_mag_knows_no_update_notifications_rfc7864_3_3(
+    rules: MobileNodePolicy, events: list[tuple[object, ...]]
+) -> None:
+    """Each of its registrations makes up for the FMIs that it had no use for."""
+    network = Watched(rules)
+    network.mags["mag1"] = Domain.mag("mag1", update_notifications=False)
+    for event in (("attach", "mag1"), ("attach", "mag2"), ("wait", 0.3), *events):
+        play(network, event)
+        check_always(network)
+    for _ in range(3):
+        for gateway in network.mags.values():
+            for entry in gateway.core.bindings.values():
+                entry.refresh_at = network.seconds
+        network.run(30)
+    settle(network)
+    check_always(network)
+    check_agreement(network)
 
 
 def settle(network: Network) -> None:
