@@ -28,12 +28,14 @@ from experiments.packet_filter import (
     NH_TCP,
     NH_UDP,
     Instruction,
+    accept_ethertype,
     accept_next_headers,
     accept_tunnelled_udp,
     filter_bytes,
 )
 from experiments.pcapng import PcapngWriter
 from experiments.spec import RunSpec, TcpDownload
+from nodes.wire.attachment import ETHERTYPE
 from topologies import netlink
 from topologies.hosts import SYSCTL_ROOT
 from topologies.model import BITS_PER_BYTE, Role, Topology
@@ -56,6 +58,8 @@ BLOCK_BYTES = 65536
 DATA_FRAME_BYTES = 256
 CONTROL_FRAME_BYTES = 2048
 CONTROL_FRAMES = 512
+# Of layer-2 signalling on an access link: two for an attachment, and a few that are repeated.
+ATTACHMENT_FRAMES = 64
 # Retransmissions, duplicates and the like, beyond the declared traffic.
 MARGIN = 1.25
 MARGIN_FRAMES = 256
@@ -293,9 +297,10 @@ class Capture:
                 capture._data.append(
                     _rings(namespace, place.interface, mirror, program, sizes, DATA_FRAME_BYTES)
                 )
-                if is_lma:
-                    program = accept_next_headers([NH_MOBILITY])
-                    sizes = [CONTROL_FRAMES, CONTROL_FRAMES]
+                control = _control_filter(spec, place.role)
+                if control is not None:
+                    program, frames = control
+                    sizes = [frames, frames]
                     capture._control.append(
                         _rings(
                             namespace, place.interface, mirror, program, sizes, CONTROL_FRAME_BYTES
@@ -328,6 +333,16 @@ class Capture:
             while pairs:
                 for ring in pairs.pop():
                     ring.close()
+
+
+def _control_filter(spec: RunSpec, role: Role) -> tuple[list[Instruction], int] | None:
+    """What of an interface belongs in control.pcapng, and how many frames at most: Mobility
+    Headers at the LMA, and at the MN the messages of layer-2 signalling."""
+    if role is Role.LMA:
+        return accept_next_headers([NH_MOBILITY]), CONTROL_FRAMES
+    if role is Role.MN and spec.protocol.attachment == "layer-2":
+        return accept_ethertype(ETHERTYPE), ATTACHMENT_FRAMES
+    return None
 
 
 def _mirror(namespace: int, interface: str, mirror: str) -> None:

@@ -156,13 +156,19 @@ def signalling_ms(
     return there + back
 
 
-def attachment_ms(spec: RunSpec, to: str) -> float:
+def attachment_ms(
+    spec: RunSpec,
+    to: str,
+    request_bytes: int = ATTACHMENT_BYTES,
+    update_bytes: int = REGISTRATION_BYTES,
+) -> float:
     """Time that dynamic attachment holds the switch back: the MN's request to the MAG and the
-    MAG's PBU to the LMA, which switches then: packets follow the PBA on the same path."""
+    MAG's PBU to the LMA, which switches then: packets follow the PBA on the same path. Lengths
+    are those of the message and of the IPv6 packet, in octets."""
     mag, lma = mag_of(spec.topology, to), spec.topology.node_with_role(Role.LMA)
-    request = spec.topology.access_link(to).uplink.one_way_ms(ETHERNET_BYTES + ATTACHMENT_BYTES)
+    request = spec.topology.access_link(to).uplink.one_way_ms(ETHERNET_BYTES + request_bytes)
     core = path_between(spec.topology, mag, lma)
-    return request + _one_way_ms(core, ETHERNET_BYTES + REGISTRATION_BYTES)
+    return request + _one_way_ms(core, ETHERNET_BYTES + update_bytes)
 
 
 def move_floor_ms(

@@ -30,7 +30,6 @@ IPV6_BYTES = 40
 UDP_BYTES = 8
 NEXT_HEADER_TCP, NEXT_HEADER_UDP, NEXT_HEADER_IPV6 = 6, 17, 41
 NEXT_HEADER_MOBILITY = 135
-UPDATE_NOTIFICATION, UPDATE_NOTIFICATION_ACK = 19, 20
 
 
 def ticks(timestamp_ns: Integers | int, start_ns: int) -> Integers:
@@ -121,37 +120,3 @@ def read_frames(data: bytes, source: str = "capture") -> tuple[list[str], Frames
         timestamp * scale[interface] if len(interfaces) else timestamp,
         flags == pcapng.OUTBOUND,
     )
-
-
-class ControlMessage(NamedTuple):
-    """A Mobility Header message at the LMA: `bytes` is the IPv6 packet, `sequence` that of a UPN
-    or UPA (RFC 7077 section 4), -1 for other types."""
-
-    tick: int
-    type: int
-    sequence: int
-    bytes: int
-    outbound: bool
-
-
-def read_control(data: bytes, start_ns: int, source: str = "control") -> list[ControlMessage]:
-    """The Mobility Header messages of a capture, in order of time. Raises PcapngError."""
-    messages: list[ControlMessage] = []
-    mobility_header = ETHERNET_BYTES + IPV6_BYTES
-    for packet in pcapng.packets_of(data, source):
-        frame = packet.data
-        if len(frame) < mobility_header + 8 or frame[20] != NEXT_HEADER_MOBILITY:
-            continue
-        kind = frame[mobility_header + 2]
-        numbered = kind in (UPDATE_NOTIFICATION, UPDATE_NOTIFICATION_ACK)
-        sequence = int.from_bytes(frame[mobility_header + 6 : mobility_header + 8], "big")
-        messages.append(
-            ControlMessage(
-                int(ticks(packet.timestamp_ns, start_ns)),
-                kind,
-                sequence if numbered else -1,
-                packet.original_length - ETHERNET_BYTES,
-                bool(packet.outbound),
-            )
-        )
-    return sorted(messages, key=lambda message: message.tick)

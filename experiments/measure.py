@@ -22,16 +22,19 @@ import pandas as pd
 
 from experiments import floor
 from experiments.event_log import Event, events_csv, read_events
-from experiments.frames import (
-    TICKS_PER_S,
-    UPDATE_NOTIFICATION,
-    UPDATE_NOTIFICATION_ACK,
-    ControlMessage,
-    read_control,
-)
+from experiments.frames import TICKS_PER_S
 from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
 from experiments.packets import csv_gz, extract
+from experiments.signalling import (
+    BINDING_UPDATE,
+    UPDATE_NOTIFICATION,
+    UPDATE_NOTIFICATION_ACK,
+    MoveSignalling,
+    Signalling,
+    read_signalling,
+    signalling_of,
+)
 from experiments.spec import UdpFlow
 from experiments.traces import NEVER, Trace, Way, count
 from nodes.strict import MISSING, InputError, from_json, to_json
@@ -50,6 +53,8 @@ COLUMNS = [
     "engine",
     "prefix_model",
     "switch_policy",
+    "decision_maker",
+    "attachment",
     "traffic",
     "flow",
     "move",
@@ -79,6 +84,8 @@ COLUMNS = [
     "uplink_reordered",
     "signalling_messages",
     "signalling_bytes",
+    "access_signalling_messages",
+    "access_signalling_bytes",
     "stay_moved",
 ]
 
@@ -117,8 +124,8 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     captures, control = run_dir / "captures.pcapng", run_dir / "control.pcapng"
     packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures))
     events = read_events(run_dir / "events", job.start_ns)
-    messages = read_control(control.read_bytes(), job.start_ns, str(control))
-    rows, records = measure(job, packets, events, messages)
+    signalling = read_signalling(control.read_bytes(), job.start_ns, str(control))
+    rows, records = measure(job, packets, events, signalling)
     write_atomically(run_dir / "packets.csv.gz", csv_gz(packets))
     write_atomically(run_dir / "events.csv", events_csv(events))
     write_atomically(
@@ -162,7 +169,7 @@ def missing_rows(job: Job, reason: str) -> list[dict[str, Any]]:
 
 
 def measure(
-    job: Job, packets: pd.DataFrame, events: Sequence[Event], messages: Sequence[ControlMessage]
+    job: Job, packets: pd.DataFrame, events: Sequence[Event], signalling: Signalling
 ) -> tuple[list[dict[str, Any]], list[MoveRecord]]:
     """Rows and records of a run's moves, in the order of the spec."""
     records = plan(job.spec, job.decisions_s)
@@ -176,7 +183,7 @@ def measure(
     ]
     rows = []
     for record in records:
-        row = _row(job, record, records, traces[record.move.flow], messages)
+        row = _row(job, record, records, traces[record.move.flow], signalling)
         row["stay_moved"] = sum(strayed) if strayed else None
         rows.append(row)
     return rows, records
@@ -227,6 +234,8 @@ def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
         "engine": job.engine,
         "prefix_model": spec.protocol.prefix_model,
         "switch_policy": spec.protocol.switch,
+        "decision_maker": spec.protocol.decision_maker,
+        "attachment": "dynamic" if record.attaches else spec.protocol.attachment,
         "traffic": "udp" if isinstance(spec.flows[move.flow], UdpFlow) else "tcp",
         "flow": move.flow,
         "move": record.number,
@@ -248,7 +257,7 @@ def _row(
     record: MoveRecord,
     records: Sequence[MoveRecord],
     trace: Trace,
-    messages: Sequence[ControlMessage],
+    signalling: Signalling,
 ) -> dict[str, Any]:
     spec, to = job.spec, record.move.to
     flow = spec.flows[record.move.flow]
@@ -259,13 +268,7 @@ def _row(
     if record.decision is None:
         return _head(job, record, "no decision") | down | up
     decision = record.decision
-    signalling = [
-        message
-        for message in messages
-        if message.sequence in record.sequences
-        and message.type in (UPDATE_NOTIFICATION, UPDATE_NOTIFICATION_ACK)
-        and message.tick >= decision
-    ]
+    caused = signalling_of(record, spec, signalling, end)
     over_new = (trace.down.access == to) & (trace.down.received >= decision)
     over_new &= trace.down.received != NEVER
     # A packet that the LMA had sent that way before the decision is none of the move's doing.
@@ -276,7 +279,7 @@ def _row(
     through_new &= trace.up.lma != NEVER
     latency = None if record.first_packet is None else _ms(record.first_packet - decision)
     uplink = int(trace.up.lma[through_new].min()) - decision if through_new.any() else None
-    lowest, uplink_lowest = _floors(job, record, trace, signalling)
+    lowest, uplink_lowest = _floors(job, record, trace, caused)
     row = _head(job, record, _status(record)) | down | up
     row |= {
         "decision_s": round(decision / TICKS_PER_S, 5),
@@ -290,10 +293,8 @@ def _row(
         "uplink_latency_ms": _ms(uplink),
         "uplink_floor_ms": uplink_lowest,
         "uplink_excess_ms": _difference(_ms(uplink), uplink_lowest),
-        "signalling_messages": len(signalling),
-        "signalling_bytes": sum(message.bytes for message in signalling),
     }
-    return row
+    return row | caused.columns()
 
 
 def _status(record: MoveRecord) -> str:
@@ -305,22 +306,26 @@ def _status(record: MoveRecord) -> str:
 
 
 def _floors(
-    job: Job, record: MoveRecord, trace: Trace, signalling: Sequence[ControlMessage]
+    job: Job, record: MoveRecord, trace: Trace, signalling: MoveSignalling
 ) -> tuple[float | None, float | None]:
     """Floors of move latency and uplink latency, in ms, with the lengths that really occurred."""
     spec, to = job.spec, record.move.to
     flow = spec.flows[record.move.flow]
     decision_s = (record.decision or 0) / TICKS_PER_S
-    sizes = {message.type: message.bytes for message in signalling}
     if record.attaches:
-        held = floor.attachment_ms(spec, to)
+        held = floor.attachment_ms(
+            spec,
+            to,
+            signalling.request_bytes(floor.ATTACHMENT_BYTES),
+            signalling.control_bytes(BINDING_UPDATE, floor.REGISTRATION_BYTES),
+        )
     else:
         held = floor.signalling_ms(
             spec,
             flow,
             to,
-            sizes.get(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
-            sizes.get(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
+            signalling.control_bytes(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
+            signalling.control_bytes(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
         )
     down_bytes = _usual_size(trace.down)
     lowest = floor.move_floor_ms(

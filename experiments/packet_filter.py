@@ -29,6 +29,16 @@ def accept_next_headers(next_headers: Sequence[int]) -> list[Instruction]:
     return [*program, (_RETURN, 0, 0, 0), (_RETURN, 0, 0, _WHOLE_PACKET)]
 
 
+def accept_ethertype(ethertype: int) -> list[Instruction]:
+    """Accept frames of one EtherType."""
+    return [
+        (_LOAD_HALF, 0, 0, ETHERTYPE_AT),
+        (_JUMP_EQUAL, 1, 0, ethertype),
+        (_RETURN, 0, 0, 0),
+        (_RETURN, 0, 0, _WHOLE_PACKET),
+    ]
+
+
 def accept_tunnelled_udp() -> list[Instruction]:
     """Accept UDP in an RFC 2473 tunnel, with or without a tunnel encapsulation limit option."""
     plain = PAYLOAD_AT + IPV6_NEXT_HEADER

@@ -95,12 +95,20 @@ def signalling_steps(
 
 
 def access_steps(
-    capture: Path, mn: str, gateway: str, flows: Mapping[int, str], access: str
+    capture: Path,
+    mn: str,
+    gateway: str,
+    flows: Mapping[int, str],
+    access: str,
+    interface: str | None = None,
 ) -> list[Step]:
     """Neighbour discovery and layer-2 signalling on an access, and the packets of `flows`, FIDs and
-    their names, that arrive there."""
+    their names, that arrive there. `interface` is that of the node where the capture has several,
+    as a run's control.pcapng."""
     steps = []
     for packet in read_packets(capture):
+        if interface is not None and packet.interface != interface:
+            continue
         source, destination = (mn, gateway) if packet.outbound else (gateway, mn)
         payload = packet.data[ETHERNET + IPV6 :]
         text = None

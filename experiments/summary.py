@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -29,10 +29,33 @@ METRICS = [
     "uplink_duplicated",
     "signalling_messages",
     "signalling_bytes",
+    "access_signalling_messages",
+    "access_signalling_bytes",
     "stay_moved",
 ]
-GROUP = ["traffic", "prefix_model", "switch_policy", "direction", "lma_mag_delay_ms"]
-MODEL_ORDER = ["shared", "unique/on-ack", "unique/on-send", "hybrid", "hybrid/on-send"]
+MODEL = ["prefix_model", "switch_policy", "decision_maker", "attachment"]
+GROUP = ["traffic", *MODEL, "direction", "lma_mag_delay_ms"]
+
+
+class Pair(NamedTuple):
+    """Columns that count signalling, and how a table calls them; left out if there was none."""
+
+    messages: str
+    octets: str
+    head: str
+    optional: bool
+
+
+SIGNALLING = (
+    Pair("signalling_messages", "signalling_bytes", r"\multicolumn{2}{c}{Signalling}", False),
+    Pair(
+        "access_signalling_messages",
+        "access_signalling_bytes",
+        r"\multicolumn{2}{c}{On the access}",
+        True,
+    ),
+)
+MODEL_ORDER = ["shared", "unique/on-ack", "unique/on-send", "hybrid", "hybrid/on-send", "dynamic"]
 DIRECTION_ORDER = ["fast-to-slow", "slow-to-fast", "equal"]
 DIRECTION_WORDS = {"fast-to-slow": "fast to slow", "slow-to-fast": "slow to fast"}
 
@@ -46,7 +69,7 @@ def read_runs(results_dir: Path) -> pd.DataFrame:
     filled = [table for table in tables if len(table)] or tables[:1]
     runs = pd.concat(filled, ignore_index=True)
     runs["model"] = [
-        model_name(*pair) for pair in zip(runs["prefix_model"], runs["switch_policy"], strict=True)
+        model_name(*values) for values in runs[MODEL].itertuples(index=False, name=None)
     ]
     return runs
 
@@ -70,8 +93,15 @@ def _read_table(path: Path) -> pd.DataFrame:
     return runs
 
 
-def model_name(prefix_model: str, switch_policy: str) -> str:
-    """What a combination is called: the switch policy matters only where there is signalling."""
+def model_name(
+    prefix_model: str, switch_policy: str, decision_maker: str = "lma", attachment: str = "link"
+) -> str:
+    """What a combination is called: the switch policy matters only where there is signalling, and
+    the prefix model only where the MN is attached before the move."""
+    if decision_maker == "mn":
+        return f"{prefix_model}/mn"
+    if attachment == "dynamic":
+        return attachment
     if prefix_model == "unique" or (prefix_model == "hybrid" and switch_policy != "on-ack"):
         return f"{prefix_model}/{switch_policy}"
     return prefix_model
@@ -137,7 +167,8 @@ def write_summary(results_dir: Path) -> None:
 
 def latex_table(runs: pd.DataFrame) -> str:
     """A booktabs table, without float or caption: per model and direction, the mean move latency
-    at each delay, and over all delays the excess, what was lost and reordered, and signalling.
+    at each delay, and over all delays the excess, what was lost and reordered, and signalling
+    between LMA and MAG, and on the access link if there was any.
 
     Means over runs with 95 % BCa bootstrap intervals in brackets. UDP moves; TCP if there is none.
     """
@@ -145,15 +176,18 @@ def latex_table(runs: pd.DataFrame) -> str:
     delays = sorted(moves["lma_mag_delay_ms"].unique())
     delay_heads = " & ".join(f"{delay:g}" for delay in delays)
     last = 2 + len(delays)
+    signalling = [pair for pair in SIGNALLING if not pair.optional or moves[pair.messages].any()]
+    heads = "".join(f" & {pair.head}" for pair in signalling)
+    units = " & (messages) & (octets)" * len(signalling)
     words = "Move latency (ms) at LMA--MAG delay (ms)"
     latency = rf"\multicolumn{{{len(delays)}}}{{c}}{{{words}}}"
     lines = [
         "% Means over runs, 95 % BCa bootstrap intervals in brackets.",
-        r"\begin{tabular}{ll" + "r" * len(delays) + "rrrr}",
+        r"\begin{tabular}{ll" + "r" * (len(delays) + 3 + 2 * len(signalling)) + "}",
         r"\toprule",
-        rf" & & {latency} & Excess & Lost & Reordered & Signalling \\",
+        rf" & & {latency} & Excess & Lost & Reordered{heads} \\",
         rf"\cmidrule(lr){{3-{last}}}",
-        rf"Model & Direction & {delay_heads} & (ms) & (packets) & (packets) & (messages) \\",
+        rf"Model & Direction & {delay_heads} & (ms) & (packets) & (packets){units} \\",
         r"\midrule",
     ]
     for model, direction, group in _model_directions(moves):
@@ -165,8 +199,9 @@ def latex_table(runs: pd.DataFrame) -> str:
             _tex_interval(group["excess_ms"], 2),
             _tex_interval(group["lost"] + group["uplink_lost"], 1),
             _tex_interval(group["reordered"], 1),
-            _tex_interval(group["signalling_messages"], 0),
         ]
+        for pair in signalling:
+            cells += [_tex_interval(group[pair.messages], 0), _tex_interval(group[pair.octets], 0)]
         words = DIRECTION_WORDS.get(direction, direction)
         lines.append(rf"{model} & {words} & {' & '.join(cells)} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
@@ -235,6 +270,7 @@ def terminal_summary(results_dir: Path) -> str:
         ]
         lines.append(f"  {model:<{width}}  " + ", ".join(parts))
     lines += _price_of_signalling(moves, delays)
+    lines.append(_signalling(moves))
     # A line per question that the figures answer: floor, loss and order, the flow that stays.
     worst = [f"{model} {group['excess_ms'].max() + 0.0:.2f}" for model, group in _by_model(moves)]
     lines.append("Largest excess over the floor in ms: " + ", ".join(worst) + ".")
@@ -278,6 +314,23 @@ def _completeness(runs: pd.DataFrame) -> str:
     if len(reasons) > SHOWN_REASONS:
         parts.append(f"and {len(reasons) - SHOWN_REASONS} other reasons, see runs.csv")
     return f"{len(bad)} moves do not count: " + "; ".join(parts) + "."
+
+
+def _signalling(moves: pd.DataFrame) -> str:
+    parts = []
+    for model, group in _by_model(moves):
+        core, access = (
+            tuple(
+                show(bootstrap_interval(group[column].to_numpy(dtype=float)), 0)
+                for column in pair[:2]
+            )
+            for pair in SIGNALLING
+        )
+        part = f"{model} {core[0]} of {core[1]}"
+        if group[SIGNALLING[1].messages].any():
+            part += f" and {access[0]} of {access[1]} on the access"
+        parts.append(part)
+    return f"Signalling messages per move, and their octets: {', '.join(parts)}."
 
 
 def _price_of_signalling(moves: pd.DataFrame, delays: Sequence[float]) -> list[str]:

@@ -87,8 +87,9 @@ MODELS: Mapping[str, Look] = {
     "unique/on-send": Look(GREEN, (0, (2, 1.2)), "^", 1.4, 4.5),
     "hybrid": Look(BLACK, (0, (1, 1.6)), "D", 1.2, 2.5),
     "hybrid/on-send": Look(PURPLE, (0, (5, 1, 1, 1)), "v", 1.0, 3.0),
+    "dynamic": Look(ORANGE, (0, (6, 1.5)), "P", 1.2, 4.0),
 }
-OTHER_MODEL = Look(ORANGE, (0, (3, 1, 1, 1, 1, 1)), "P", 1.0, 4.0)
+OTHER_MODEL = Look(SKY, (0, (3, 1, 1, 1, 1, 1)), "P", 1.0, 4.0)
 ACCESSES = [
     Look(BLUE, "-", "o", 1.2, 4.0),
     Look(ORANGE, "--", "s", 1.2, 4.0),

@@ -5,6 +5,7 @@ import pytest
 
 from experiments.packet_filter import (
     Instruction,
+    accept_ethertype,
     accept_next_headers,
     accept_tunnelled_udp,
     filter_bytes,
@@ -49,6 +50,13 @@ def test_control_filter_accepts_the_mobility_header_only() -> None:
     program = accept_next_headers([135])
     assert run_filter(program, packet(135)) > 0
     assert run_filter(program, packet(17)) == 0
+
+
+def test_ethertype_filter_accepts_one_only() -> None:
+    program = accept_ethertype(0x88B5)
+    assert run_filter(program, packet(0, ethertype=0x88B5)) > 0
+    assert run_filter(program, packet(135)) == 0
+    assert run_filter(program, b"") == 0
 
 
 @pytest.mark.parametrize(("inner", "accepted"), [(17, True), (6, False), (58, False), (135, False)])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import math
 from pathlib import Path
 
@@ -8,18 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.frames import read_control
 from experiments.packets import COLUMNS, csv_gz, extract, read_packets
-from experiments.pcapng import PcapngWriter
 from tests.experiments.synthetic import (
     CN_LMA,
-    INTERFACES,
     LMA,
     LMA_CORE,
     PROXY_COA,
     START_NS,
     Recorder,
-    ethernet,
     ipv6,
     mobility_message,
     run_spec,
@@ -167,20 +162,6 @@ def test_csv_is_reproducible_and_reads_back(tmp_path: Path) -> None:
     again = read_packets(tmp_path / "packets.csv.gz")
     pd.testing.assert_frame_equal(again, frame, check_dtype=False)
     assert np.isnan(again["lma_s"]).all()
-
-
-def test_control_messages_keep_length_and_sequence() -> None:
-    file = io.BytesIO()
-    writer = PcapngWriter(file, INTERFACES, 0)
-    packet = ethernet(ipv6(135, LMA, PROXY_COA["cell"], mobility_message(19, 513, 64)))
-    writer.packet(LMA_CORE, START_NS + 12_003_000_000, packet, len(packet), True)
-    update = ethernet(ipv6(135, PROXY_COA["cell"], LMA, mobility_message(5, 513, 64)))
-    writer.packet(LMA_CORE, START_NS + 1_000_000_000, update, len(update), False)
-    messages = read_control(file.getvalue(), START_NS)
-    assert [tuple(message) for message in messages] == [
-        (100_000, 5, -1, 104, False),
-        (1_200_300, 19, 513, 104, True),
-    ]
 
 
 def test_a_capture_without_directions_is_refused(tmp_path: Path) -> None:

@@ -69,7 +69,8 @@ def test_files_are_the_same_each_time(results: Path) -> None:
     assert r"\caption" not in table
     body = [line for line in table.splitlines() if line.startswith(("shared", "unique", "hybrid"))]
     assert len(body) == 8
-    assert {line.count("&") for line in body} == {1 + 2 + 4}
+    assert {line.count("&") for line in body} == {1 + 2 + 5}
+    assert "On the access" not in table
     assert len(pd.read_csv(results / "summary.csv")) > 100
 
 
@@ -83,7 +84,26 @@ def test_terminal_summary_is_a_few_lines_with_numbers(results: Path) -> None:
     assert "20.0 at 10 ms" in text
     assert "Lost: 0 of" in text
     assert "1.00 slow to fast" in text
+    expected = "octets: shared 0 of 0, unique/on-ack 2 of 192, unique/on-send 2 of 192, hybrid 1"
+    assert expected in text
     assert "Flows that have to stay: 0 packets over the other access in 23 runs." in text
+
+
+def test_signalling_on_the_access_is_told_apart(results: Path, tmp_path: Path) -> None:
+    runs = pd.read_csv(results / "runs.csv")
+    which = runs["switch_policy"] == "on-send"
+    runs.loc[which, "attachment"] = "dynamic"
+    runs.loc[which, "access_signalling_messages"] = 2
+    runs.loc[which, "access_signalling_bytes"] = 128
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    assert "dynamic 2 of 192 and 2 of 128 on the access." in terminal_summary(tmp_path)
+    write_summary(tmp_path)
+    lines = (tmp_path / "table.tex").read_text().splitlines()
+    assert r"\multicolumn{2}{c}{Signalling} & \multicolumn{2}{c}{On the access}" in lines[3]
+    (row,) = [line for line in lines if line.startswith("dynamic & fast")]
+    assert row.endswith(r"& 2 & 192 & 2 & 128 \\")
+    columns = lines[1].removeprefix(r"\begin{tabular}{").removesuffix("}")
+    assert len(columns) == row.count("&") + 1
 
 
 def test_nothing_complete_is_said_and_no_error(results: Path, tmp_path: Path) -> None:
@@ -115,6 +135,9 @@ def test_model_names() -> None:
     assert model_name("unique", "on-send") == "unique/on-send"
     assert model_name("hybrid", "on-ack") == "hybrid"
     assert model_name("hybrid", "on-send") == "hybrid/on-send"
+    assert model_name("unique", "on-ack", "lma", "layer-2") == "unique/on-ack"
+    assert model_name("unique", "on-ack", "lma", "dynamic") == "dynamic"
+    assert model_name("unique", "on-ack", "mn", "link") == "unique/mn"
 
 
 def test_show() -> None:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
+from experiments.job import Job
 from experiments.measure import analyse_run
+from experiments.pcapng import read_packets
+from experiments.sequence_chart import access_steps, signalling_steps
 from nodes.wire.tool import decode_capture
+from tests import wireshark
 from tests.system import wire
 from tests.system.guest_checks.attachment_checks import LEAVES_S
 from tests.system.guests import LIMIT_S, carry_out_check, make_job, put_job
@@ -97,15 +103,29 @@ def test_dynamic_attachment_on_the_wire(kernel: Kernel, tmp_path: Path) -> None:
     assert not arrivals(folder, "cell", STAY, start_ns)
 
 
-def test_dynamic_attachment_takes_its_floor(virtual: GuestEngine, tmp_path: Path) -> None:
-    """Decision to first packet: request to the MAG, PBU to the LMA, then the next packet."""
+class Run(NamedTuple):
+    """A run of an experiment, its captures kept, and the row of its move."""
+
+    job: Job
+    folder: Path
+    start_ns: int
+    row: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def dynamic_run(virtual: GuestEngine, tmp_path_factory: pytest.TempPathFactory) -> Run:
     job = make_job(DYNAMIC)
-    folder = put_job(tmp_path, job)
+    folder = put_job(tmp_path_factory.mktemp("dynamic"), job)
     outcome = virtual.run(folder, LIMIT_S)
     assert outcome.failure is None, outcome.failure
     (row,) = analyse_run(folder, keep_captures=True)
     assert row["status"] == "ok"
-    start_ns = json.loads((folder / "job.json").read_text())["start_ns"]
+    return Run(job, folder, json.loads((folder / "job.json").read_text())["start_ns"], row)
+
+
+def test_dynamic_attachment_takes_its_floor(dynamic_run: Run) -> None:
+    """Decision to first packet: request to the MAG, PBU to the LMA, then the next packet."""
+    job, folder, start_ns, row = dynamic_run
     packets = wire.read(folder / "captures.pcapng")
     decision_ms = job.decisions_s[0] * 1e3
     held_ms = 25.0 + 78 * 8 / 10e3 + 10.0
@@ -119,6 +139,63 @@ def test_dynamic_attachment_takes_its_floor(virtual: GuestEngine, tmp_path: Path
     assert row["floor_ms"] == pytest.approx(floor_ms, abs=0.03)
     assert row["move_latency_ms"] == pytest.approx(floor_ms, abs=0.03)
     assert (row["lost"], row["duplicated"], row["uplink_lost"], row["stay_moved"]) == (0, 0, 0, 0)
+
+
+def test_a_run_records_and_counts_its_attachments(dynamic_run: Run) -> None:
+    """control.pcapng has both sides: between LMA and MAG, and on the access links."""
+    capture = dynamic_run.folder / "control.pcapng"
+    packets = list(read_packets(capture))
+    places = Counter((packet.interface, packet.outbound) for packet in packets)
+    assert places == {
+        ("lma-core", False): 2,
+        ("lma-core", True): 2,
+        **{(f"mn-{access}", way): 1 for access in ("wlan", "cell") for way in (False, True)},
+    }
+    recorded = sorted(
+        zip(decode_capture(capture), packets, strict=True), key=lambda pair: pair[0]["time"]
+    )
+    kinds = [
+        "AttachmentRequest",
+        "ProxyBindingUpdate",
+        "ProxyBindingAcknowledgement",
+        "AttachmentAnswer",
+    ]
+    assert [message["message"] for message, _ in recorded] == kinds * 2
+    request, update, _, answer = [message for message, _ in recorded[4:]]
+    assert (hint(request), hint(update)) == (6, 6)
+    assert prefixes(request) == prefixes(update) == prefixes(answer)
+    sizes = [packet.original_length - 14 for _, packet in recorded[4:]]
+    row = dynamic_run.row
+    assert (row["signalling_messages"], row["signalling_bytes"]) == (2, sizes[1] + sizes[2])
+    assert row["access_signalling_messages"] == 2
+    assert row["access_signalling_bytes"] == sizes[0] + sizes[3]
+    assert row["attachment"] == "dynamic"
+
+
+@wireshark.needed
+def test_tshark_reads_the_attachments_of_a_run(dynamic_run: Run) -> None:
+    capture = dynamic_run.folder / "control.pcapng"
+    shown = ("-Y", "flowmob.attachment.type", "-T", "fields", "-e", "flowmob.message")
+    names = wireshark.tshark(capture, *shown)
+    assert sorted(names) == ["Attachment Answer"] * 2 + ["Attachment Request"] * 2
+    for packet, tree in zip(read_packets(capture), wireshark.dissect(capture), strict=True):
+        attachment = packet.interface != "lma-core"
+        wireshark.compare(packet.data[14 if attachment else 54 :], tree)
+        assert wireshark.experts(tree) == []
+
+
+def test_the_control_capture_of_a_run_makes_a_chart(dynamic_run: Run) -> None:
+    capture = dynamic_run.folder / "control.pcapng"
+    names = {IPv6Address(LMA): "LMA", IPv6Address(MAG1): "MAG1", IPv6Address(MAG2): "MAG2"}
+    steps = signalling_steps(capture, [capture], names)
+    for access, mag in (("wlan", "MAG1"), ("cell", "MAG2")):
+        steps += access_steps(capture, "MN", mag, {}, access, f"mn-{access}")
+    assert [(s.source, s.destination, s.text[:21]) for s in sorted(steps)[4:]] == [
+        ("MN", "MAG2", "attachment request HI"),
+        ("MAG2", "LMA", "PBU HI 6 (new interfa"),
+        ("LMA", "MAG2", "PBA status 0 [2001:db"),
+        ("MAG2", "MN", "attachment answer sta"),
+    ]
 
 
 def test_handover_of_everything(kernel: Kernel, tmp_path: Path) -> None:
