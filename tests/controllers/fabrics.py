@@ -12,6 +12,8 @@ LMA = IPv6Address("2001:db8:1::1")
 MAG1 = IPv6Address("2001:db8:2::1")
 MAG2 = IPv6Address("2001:db8:2::2")
 MAG3 = IPv6Address("2001:db8:2::3")
+HOME = IPv6Network("2001:db8:a::/64")
+OTHER_HOME = IPv6Network("2001:db8:a:1::/64")
 
 
 def node(name: str, address: IPv6Address, number: int, switch: str, port: int) -> FabricNode:
@@ -42,7 +44,7 @@ def reference_fabric() -> Fabric:
 
 
 @st.composite
-def fabrics(draw: st.DrawFn) -> Fabric:
+def descriptions(draw: st.DrawFn) -> FabricDescription:
     """Connected, with loops, up to 8 switches and 5 MAGs; ports numbered by use."""
     count = draw(st.integers(1, 8))
     names = tuple(f"s{number}" for number in range(1, count + 1))
@@ -60,18 +62,16 @@ def fabrics(draw: st.DrawFn) -> Fabric:
     links = tuple(draw(st.permutations(links)))
     places = draw(st.lists(st.sampled_from(names), min_size=2, max_size=6))
     first, *others = places
-    return Fabric(
-        FabricDescription(
-            switches=names,
-            links=links,
-            lma=node("lma", LMA, 1, first, port(first)),
-            mags=tuple(
-                node(f"mag{number}", MAG1 + number - 1, number + 1, place, port(place))
-                for number, place in enumerate(others, 1)
-            ),
-        )
+    return FabricDescription(
+        switches=names,
+        links=links,
+        lma=node("lma", LMA, 1, first, port(first)),
+        mags=tuple(
+            node(f"mag{number}", MAG1 + number - 1, number + 1, place, port(place))
+            for number, place in enumerate(others, 1)
+        ),
     )
 
 
-HOME = IPv6Network("2001:db8:a::/64")
-OTHER_HOME = IPv6Network("2001:db8:a:1::/64")
+def fabrics() -> st.SearchStrategy[Fabric]:
+    return descriptions().map(Fabric)
