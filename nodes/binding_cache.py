@@ -24,7 +24,8 @@ class BindingCacheEntry:
 
     `prefixes` are those of the session; `flow_mobility_prefixes` are those that the MAG routes
     besides, because flows to them were moved there (off-link, RFC 7864 section 4.1), and
-    `flow_identifications` the flows that it was told of (section 3.4).
+    `flow_identifications` the flows that it was told of (section 3.4). `inherited_prefixes` are of
+    sessions that have ended, and stay the mobile node's for the flows at this binding (figure 5).
     `link_layer_id` is UNKNOWN_LINK_LAYER_ID if the last request had none; `link_local_address` is
     the MAG's on the access link. `timestamp` is the 64-bit value of the last accepted request, 0 if
     it had none (RFC 5213 section 5.1); `greatest_timestamp` that of all of them (section 5.5).
@@ -47,6 +48,7 @@ class BindingCacheEntry:
     deletion: float | None = None
     flow_mobility_prefixes: tuple[IPv6Network, ...] = ()
     flow_identifications: tuple[FlowIdentification, ...] = ()
+    inherited_prefixes: tuple[IPv6Network, ...] = ()
     revocation_in_progress: bool = False  # RFC 5846 section 8.1
     accepted_at: float = 0.0
     access_link_report: AccessLinkReport = field(default_factory=AccessLinkReport)
@@ -54,6 +56,15 @@ class BindingCacheEntry:
     @property
     def registered(self) -> bool:
         return self.deletion is None
+
+    def routes(self, prefix: IPv6Network) -> bool:
+        """Whether its MAG routes `prefix` to the mobile node."""
+        return self.registered and prefix in self.prefixes + self.flow_mobility_prefixes
+
+    def all_prefixes(self) -> tuple[IPv6Network, ...]:
+        """Those of its session, and those that it has for flows."""
+        every = self.prefixes + self.flow_mobility_prefixes + self.inherited_prefixes
+        return tuple(dict.fromkeys(every))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +138,12 @@ class BindingCache:
         return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
 
     def lent(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
-        """The entries whose MAG routes `prefix` for flows only, in the same order."""
-        entries = [e for e in self._entries.values() if prefix in e.flow_mobility_prefixes]
+        """The entries that have `prefix` for flows only, in the same order."""
+        entries = [
+            entry
+            for entry in self._entries.values()
+            if prefix in entry.flow_mobility_prefixes + entry.inherited_prefixes
+        ]
         return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
 
     def allocate_bid(self) -> int:

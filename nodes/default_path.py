@@ -36,16 +36,14 @@ class DefaultPath:
         5.3.6); dropped while the last holder waits for deletion (RFC 5213 section 5.3.5). A prefix
         whose session has ended stays where flows to it are (RFC 7864 figure 5)."""
         actions: list[Action] = []
-        prefixes = {
-            prefix for entry in bindings for prefix in entry.prefixes + entry.flow_mobility_prefixes
-        }
+        prefixes = {prefix for entry in bindings for prefix in entry.all_prefixes()}
         for prefix in sorted(prefixes | set(self._routes)):
             holders = bindings.holding(prefix) or bindings.lent(prefix)
             if not holders:
                 del self._routes[prefix]
                 actions.append(UnroutePrefix(prefix))
                 continue
-            registered = [entry for entry in holders if entry.registered]
+            registered = [entry for entry in holders if entry.routes(prefix)]
             target = registered[0].proxy_coa if registered else None
             if prefix in self._routes and self._routes[prefix] == target:
                 continue

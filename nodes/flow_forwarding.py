@@ -83,15 +83,9 @@ class FlowForwarding:
         return [binding for binding in bindings if binding is not None and binding.registered]
 
     def prefixes(self, mn_id: str) -> tuple[IPv6Network, ...]:
-        """The prefixes of a mobile node. One whose session has ended counts for as long as flows to
-        it are with another binding."""
-        return tuple(
-            dict.fromkeys(
-                prefix
-                for entry in self._bindings.of(mn_id)
-                for prefix in entry.prefixes + entry.flow_mobility_prefixes
-            )
-        )
+        """The prefixes of a mobile node."""
+        entries = self._bindings.of(mn_id)
+        return tuple(dict.fromkeys(p for entry in entries for p in entry.all_prefixes()))
 
     @staticmethod
     def addressed(

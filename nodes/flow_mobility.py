@@ -225,6 +225,8 @@ class FlowMobility:
     def binding_removed(self, entry: BindingCacheEntry, reason: str) -> None:
         """Orders for a binding that is gone, or at another MAG now, can't be completed."""
         self._initiator.forget(entry)
+        if self._bindings.get(entry.bid) is not entry:
+            self._initiator.bequeath(entry)
         self._changed.add(entry.mn_id)
         for order in self._orders.waiting_for(entry.bid):
             self._fail(order, reason)

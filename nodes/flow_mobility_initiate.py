@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, IPv6Network
+from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Outbox
 from nodes.binding_cache import BindingCache, BindingCacheEntry
@@ -80,7 +80,6 @@ class FlowMobilityInitiator:
         # By BID: when what is needed no more is to be withdrawn (monotonic s).
         self._surplus: dict[int, dict[Item, float]] = {}
         self._again: set[int] = set()
-        self._lost: set[int] = set()  # has a prefix that is another mobile node's now
         self._unsupporting: set[IPv6Address] = set()
 
     def deadline(self) -> float | None:
@@ -109,11 +108,10 @@ class FlowMobilityInitiator:
         if not self.supports(entry):
             # Nothing can be withdrawn, and who asked for more has been refused.
             self._surplus[entry.bid] = dict.fromkeys(overdue, math.inf)
-        elif set(wanted.items()) != set(before.items()) or entry.bid in self._lost:
+        elif set(wanted.items()) != set(before.items()):
             self._send(entry, Asked(entry.bid, wanted, before), now)
 
     def _send(self, entry: BindingCacheEntry, asked: Asked, now: Instant) -> None:
-        self._lost.discard(entry.bid)
         _believe(entry, asked.before.only(lambda item: item in asked.wanted.items()))
         message = UpdateNotification(
             sequence=0,
@@ -189,16 +187,8 @@ class FlowMobilityInitiator:
             for option in message.all_options(FlowIdentification)
             if option.status >= _FIRST_REFUSAL
         }
-        there = asked.wanted.only(
-            lambda item: (
-                self._is_of(entry.mn_id, item)
-                if isinstance(item, IPv6Network)
-                else item.fid not in refused
-            )
-        )
-        if there.prefixes != asked.wanted.prefixes:
-            self._lost.add(entry.bid)
-        _believe(entry, there)
+        flows = tuple(flow for flow in asked.wanted.flows if flow.fid not in refused)
+        _believe(entry, FlowMobilitySet(asked.wanted.prefixes, flows))
         return Outcome(asked, refused=refused)
 
     def _failed(self, asked: Asked) -> None:
@@ -209,12 +199,8 @@ class FlowMobilityInitiator:
         left = set(asked.before.items()) - set(asked.wanted.items())
         self._surplus[entry.bid] = dict.fromkeys(left, math.inf)
 
-    def _is_of(self, mn_id: str, prefix: IPv6Network) -> bool:
-        """Whether nobody else got the prefix since it was asked for: its session may have ended."""
-        return all(holder.mn_id == mn_id for holder in self._bindings.holding(prefix))
-
     def wants_again(self, bid: int) -> bool:
-        return bid in self._again or bid in self._lost
+        return bid in self._again
 
     def unsupported(self, peer: IPv6Address) -> list[Outcome]:
         """A Binding Error with status 2: the MAG knows no Update Notifications, and MUST NOT get
@@ -255,6 +241,7 @@ class FlowMobilityInitiator:
                 }
             if not self._surplus[entry.bid]:
                 del self._surplus[entry.bid]
+        self._release_inherited(mn_id)
 
     def overdue(self, now: Instant) -> set[str]:
         """The mobile nodes that have something to withdraw."""
@@ -271,8 +258,27 @@ class FlowMobilityInitiator:
         _believe(entry, FlowMobilitySet())
         self._surplus.pop(entry.bid, None)
         self._again.discard(entry.bid)
-        self._lost.discard(entry.bid)
         self._notifier.withdraw(lambda outstanding: _asked(outstanding).bid == entry.bid)
+
+    def bequeath(self, ended: BindingCacheEntry) -> None:
+        """The session of `ended` is no more. Its prefixes stay the mobile node's where flows to
+        them are (RFC 7864 section 3.2.2: in figure 5, the other entry has the prefix, too)."""
+        for entry in self._bindings.of(ended.mn_id):
+            entry.inherited_prefixes += ended.prefixes + ended.inherited_prefixes
+        self._release_inherited(ended.mn_id)
+
+    def _release_inherited(self, mn_id: str) -> None:
+        """What no flow needs and no MAG has goes, and so does what is of a session again."""
+        for entry in self._bindings.of(mn_id):
+            kept = self._needed(entry).prefixes + known(entry).prefixes
+            asked = self.asked(entry.bid)
+            if asked is not None:
+                kept += asked.prefixes
+            entry.inherited_prefixes = tuple(
+                prefix
+                for prefix in dict.fromkeys(entry.inherited_prefixes)
+                if prefix in kept and not self._bindings.holding(prefix)
+            )
 
     def _all_asked(self) -> Iterable[Asked]:
         return (_asked(outstanding) for outstanding in self._notifier.outstanding())

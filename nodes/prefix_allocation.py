@@ -85,13 +85,9 @@ class PrefixAllocation:
         return prefixes
 
     def _lent_to_another(self, mn_id: str, prefix: IPv6Network) -> bool:
-        """Whether a MAG routes `prefix` to another mobile node for its flows: that outlives the
-        session that the prefix came from (RFC 7864 section 3.2.2, figure 5)."""
-        return any(
-            prefix in entry.flow_mobility_prefixes
-            for entry in self._bindings
-            if entry.mn_id != mn_id
-        )
+        """Whether another mobile node has `prefix` for its flows: that outlives the session that
+        the prefix came from (RFC 7864 section 3.2.2, figure 5)."""
+        return any(entry.mn_id != mn_id for entry in self._bindings.lent(prefix))
 
     def _candidates(self, mn_id: str) -> Iterator[IPv6Network]:
         yield from self._config.mobile_nodes[mn_id].prefixes

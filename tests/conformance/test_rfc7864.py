@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
 from nodes.mn import MobileNode
 from nodes.neighbour_discovery import PrefixInformation, RouterAdvertisement
+from nodes.wire.flow_options import BindingReference, FlowIdentification
 from nodes.wire.messages import (
     HandoffHint,
     Message,
@@ -221,6 +224,65 @@ def test_rfc7864_3_3_01_pba_has_the_flow_mobility_prefixes_off_link(domain: type
     assert network.off_link("mag2") == {domain.P1}
 
 
+def told(message: Message) -> list[int]:
+    """The flows that a message tells a MAG of."""
+    return [option.fid for option in message.all_options(FlowIdentification)]
+
+
+@pytest.mark.parametrize("model", ["shared", "unique"])
+@pytest.mark.parametrize("by", ["FMI", "PBA"])
+def test_rfc7864_3_4_01_all_flows_of_the_mag_are_conveyed(
+    domain: type[Domain], by: str, model: str
+) -> None:
+    """Those that are sent there, and no others: one that the LMA drops never comes."""
+    network = domain.network(model, granularity="flow")
+    for fid, access in ((1, "cell"), (2, "wlan"), (3, "cell")):
+        network.add_flow(fid, access, domain.P1)
+    network.add_flow(4, "cell", domain.P1, action=FlowAction.DROP)
+    network.run(0.1)
+    kind: type[Message] = UpdateNotification
+    if by == "PBA":
+        network.detach("mag2")
+        network.run(1.0)
+        network.messages()
+        network.attach("mag2")
+        network.run(0.1)
+        kind = ProxyBindingAcknowledgement
+    conveyed = [message for to, message in messages(network, kind) if to == "mag2"]
+    assert told(conveyed[-1]) == [1, 3]
+    prefixes = domain.prefixes(conveyed[-1], off_link=True)
+    assert prefixes == ([] if model == "shared" else [domain.P1])
+    network.messages()
+    network.move(1, "wlan")
+    network.run(20.0)
+    assert [(to, told(message)) for to, message in messages(network, UpdateNotification)] == [
+        ("mag1", [1, 2]),
+        ("mag2", [3]),
+    ]
+
+
+def test_rfc7864_3_4_02_each_flow_has_a_traffic_selector(domain: type[Domain]) -> None:
+    """The LMA's have, and a MAG takes one without for none: it answers RFC 6089's 130."""
+    network = domain.network("unique", granularity="flow")
+    network.add_flow(1, "cell", domain.P1)
+    network.run(0.1)
+    ((_, message),) = messages(network, UpdateNotification)
+    (option,) = message.all_options(FlowIdentification)
+    assert option.sub_options == (network.row(1).selector,)
+    gateway: Gateway = domain.mag().registered()
+    fmi = domain.fmi(1, (domain.P2,))
+    selector = IPv6TrafficSelector.of(destination=domain.P2, protocol=UDP)
+    flows = (
+        FlowIdentification(1, 1),
+        FlowIdentification(2, 2, sub_options=(BindingReference((1,)),)),
+        FlowIdentification(3, 3, sub_options=(selector,)),
+    )
+    (sent,) = domain.of(Send, gateway.receive(replace(fmi, options=fmi.options + flows), 1.0))
+    answers = sent.message.all_options(FlowIdentification)
+    assert [(answer.fid, answer.status) for answer in answers] == [(1, 130), (2, 130), (3, 0)]
+    assert [row.fid for row in gateway.core.bindings[gateway.interface].flows] == [3]
+
+
 def test_rfc7864_4_2_01_fmi_has_the_mn_identifier_and_then_prefixes(domain: type[Domain]) -> None:
     network = domain.network("unique")
     network.add_flow(1, "cell", domain.P2)
@@ -274,6 +336,38 @@ def test_rfc7864_5_2_01_lma_has_a_flow_mobility_cache(domain: type[Domain]) -> N
     matched = cache.match(domain.MN, packet(domain).reversed())
     assert matched is not None
     assert matched.fid == 2
+
+
+@pytest.mark.parametrize("by", ["FMI", "PBA"])
+def test_rfc7864_5_2_02_mag_has_a_flow_mobility_cache(domain: type[Domain], by: str) -> None:
+    """The columns of figure 7 that a MAG can know (BIDs are the LMA's own, section 5.1), in order
+    of precedence, whole sets, and what they do: no other packets to and from the prefix pass."""
+    gateway: Gateway = domain.mag().registered()
+    selectors = [IPv6TrafficSelector.of(destination=domain.P2, protocol=n) for n in (6, 17, 50)]
+    flows = [
+        FlowIdentification(fid, priority, sub_options=(selector,))
+        for fid, priority, selector in zip((1, 2, 3), (30, 10, 20), selectors, strict=True)
+    ]
+    entry = gateway.core.bindings[gateway.interface]
+    seconds = 1.0
+    for number, there in enumerate((flows[:2], flows, flows[1:])):
+        message: Message = domain.fmi(number, (domain.P2,))
+        if by == "PBA":
+            while entry.request is None:
+                seconds = gateway.core.timer() or math.inf
+                gateway.timer(seconds)
+            message = domain.acceptance(entry.request, (domain.P1,), (domain.P2,))
+        gateway.receive(replace(message, options=(*message.options, *there)), seconds)
+        rows = entry.flows
+        expected = sorted(there, key=lambda flow: flow.priority)
+        assert [(row.priority, row.fid, row.selector) for row in rows] == [
+            (flow.priority, flow.fid, flow.selector) for flow in expected
+        ]
+        assert {(row.action, row.active, row.bids) for row in rows} == {
+            (FlowAction.FORWARD, True, ())
+        }
+        filtered = gateway.forwarding.filters[gateway.interface]
+        assert (filtered.prefixes, filtered.flows) == ((domain.P2,), rows)
 
 
 def test_rfc7864_6_01_mn_enforces_its_uplink_policy(domain: type[Domain]) -> None:

@@ -8,6 +8,7 @@ from nodes.default_path import DefaultPath
 
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
 P1, P2 = IPv6Network("2001:db8:100::/64"), IPv6Network("2001:db8:100:1::/64")
+P3 = IPv6Network("2001:db8:100:2::/64")
 
 
 def entry(
@@ -77,3 +78,37 @@ def test_a_handoff_takes_the_route_along_and_closes_the_old_tunnel_rfc5213_5_3_4
         RoutePrefix(P1, MAG2),
         CloseTunnel(MAG1),
     ]
+
+
+def test_a_prefix_whose_session_has_ended_stays_where_flows_to_it_are_rfc7864_figure_5() -> None:
+    path, bindings = DefaultPath(), BindingCache()
+    owner, borrower = entry(1, 10, MAG1, P1), entry(2, 20, MAG2, P2)
+    bindings.add(owner)
+    bindings.add(borrower)
+    borrower.flow_mobility_prefixes = (P1,)
+    refreshed(path, bindings)
+    owner.deletion = 5.0
+    # Dropped, but for the flows (RFC 5213 section 5.3.5): the session may be revived.
+    assert refreshed(path, bindings) == [BlockPrefix(P1)]
+    bindings.remove(owner)
+    assert refreshed(path, bindings) == [RoutePrefix(P1, MAG2), CloseTunnel(MAG1)]
+    borrower.deletion = 6.0
+    assert refreshed(path, bindings) == [BlockPrefix(P1), BlockPrefix(P2)]
+    borrower.deletion, borrower.flow_mobility_prefixes = None, ()
+    assert refreshed(path, bindings) == [UnroutePrefix(P1), RoutePrefix(P2, MAG2)]
+
+
+def test_of_several_mags_that_a_prefix_is_lent_to_the_preferred_one_has_it_rfc6089_5_3_6() -> None:
+    path, bindings = DefaultPath(), BindingCache()
+    low, high = entry(1, 20, MAG2, P2), entry(2, 10, MAG1, P3)
+    for borrower in (low, high):
+        borrower.flow_mobility_prefixes = (P1,)
+        bindings.add(borrower)
+    assert RoutePrefix(P1, MAG1) in refreshed(path, bindings)
+    high.deletion = 5.0
+    assert RoutePrefix(P1, MAG2) in refreshed(path, bindings)
+    # A session that holds it comes first, whatever its preference.
+    high.deletion = None
+    assert RoutePrefix(P1, MAG1) in refreshed(path, bindings)
+    bindings.add(entry(3, 30, MAG2, P1))
+    assert refreshed(path, bindings) == [RoutePrefix(P1, MAG2)]

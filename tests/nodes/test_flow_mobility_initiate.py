@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
 from nodes.actions import ForwardFlows
 from nodes.flow_mobility_cache import FlowAction
 from nodes.wire.flow_options import FlowIdentification
@@ -306,55 +304,3 @@ def test_several_bindings_are_several_paths_rfc6089_5_3_6(domain: type[Domain]) 
     network.run(0.1)
     assert network.paths(1) == ()
     assert not network.row(1).active
-
-
-@pytest.mark.parametrize("granularity", ["prefix", "flow"])
-def test_flows_outlive_the_session_of_their_prefix_rfc7864_figure_5(
-    domain: type[Domain], granularity: str
-) -> None:
-    network = domain.network("unique", granularity=granularity)
-    network.add_flow(1, "cell", domain.P1)
-    network.run(0.1)
-    network.detach("mag1")
-    network.run(0.1)
-    routes = network.lma.forwarding.routes
-    assert routes[domain.P1] is None, "RFC 5213 section 5.3.5: dropped, but for the flow"
-    assert network.path(1) == domain.MAG2
-    network.run(15)
-    assert len(list(network.lma.core.bindings)) == 1
-    assert (network.path(1), routes[domain.P1]) == (domain.MAG2, domain.MAG2)
-    assert network.off_link("mag2") == {domain.P1}
-    # Nobody else gets the prefix meanwhile, and with the flow it goes.
-    other = domain.pbu(network.seconds, mn=domain.OTHER_MN, link_layer=b"\2\0\0\0\4\1")
-    network.inject(other, domain.MAG1)
-    (entry,) = network.lma.core.bindings.of(domain.OTHER_MN)
-    assert entry.prefixes == (domain.P3,)
-    network.remove_flow(1)
-    network.run(15)
-    assert domain.P1 not in routes
-    assert network.off_link("mag2") == set()
-
-
-def test_a_prefix_that_somebody_else_got_meanwhile_is_not_believed_rfc5213_5_2(
-    domain: type[Domain],
-) -> None:
-    """Its session expires while the FMI is under way."""
-    network = domain.network("unique", switch="on-ack")
-    network.add_flow(1, "wlan", domain.P1)
-    network.fate = lambda message: () if isinstance(message, FMI) else (0.01,)
-    network.move(1, "cell")
-    (message,) = sent(network, FMI)
-    core = network.lma.core
-    (wlan,) = [e for e in core.bindings.of(domain.MN) if e.prefixes == (domain.P1,)]
-    wlan.expires = network.seconds
-    network.lma.timer(network.seconds)
-    other = domain.pbu(network.seconds, mn=domain.OTHER_MN, link_layer=b"\2\0\0\0\4\1")
-    network.inject(other, domain.MAG1)
-    (entry,) = core.bindings.of(domain.OTHER_MN)
-    assert entry.prefixes == (domain.P1,)
-    network.fate = lambda message: (0.01,)
-    network.deliver("mag2", message, domain.LMA)
-    network.run(1)
-    (cell,) = core.bindings.of(domain.MN)
-    assert cell.flow_mobility_prefixes == ()
-    assert network.off_link("mag2") == set()

@@ -70,7 +70,11 @@ def check_always(network: Network) -> None:
     for prefix, peer in network.lma.forwarding.routes.items():
         of_session = network.lma.core.bindings.holding(prefix)
         holders = of_session or network.lma.core.bindings.lent(prefix)
-        live = [entry.proxy_coa for entry in holders if entry.registered]
+        live = [
+            entry.proxy_coa
+            for entry in holders
+            if entry.registered and prefix in entry.prefixes + entry.flow_mobility_prefixes
+        ]
         assert peer == next(iter(live), None), "RFC 6089 section 5.3.6: the lowest BID-PRI"
 
 
@@ -95,6 +99,8 @@ def check_agreement(network: Watched) -> None:
         assert [row.fid for row in served.flows] == [
             flow.fid for flow in sorted(entry.flow_identifications, key=lambda f: f.priority)
         ]
+        assert set(entry.inherited_prefixes) <= set(entry.flow_mobility_prefixes)
+        assert not any(map(core.bindings.holding, entry.inherited_prefixes))
         needed = core.flows.needs.of(entry)
         assert set(known(entry).items()) == set(needed.items()), "sets shrink"
         filtered = gateway.forwarding.filters.get(gateway.interface)

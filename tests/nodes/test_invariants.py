@@ -148,7 +148,7 @@ def check(network: Network) -> None:
     core = network.lma.core
     owners: dict[object, set[str]] = {}
     for entry in core.bindings:
-        for prefix in (*entry.prefixes, *entry.flow_mobility_prefixes):
+        for prefix in entry.all_prefixes():
             owners.setdefault(prefix, set()).add(entry.mn_id)
     assert all(len(nodes) == 1 for nodes in owners.values()), "one mobile node per prefix"
     for mn_id, row in core.flows.cache.all_rows():

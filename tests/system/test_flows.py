@@ -145,6 +145,12 @@ def test_flows_survive_the_session_of_their_prefix_rfc7864_figure_5(
     assert result["received"] == {
         name: [name, name] for name in ("attached", "deregistered", "gone")
     }
+    # The rest of the prefix: its own access, then none (RFC 5213 section 5.3.5), then the other.
+    assert cases(folder, "cn-lma", outbound=True) == [0, 1, 2]
+    assert (cases(folder, "mn-wlan"), cases(folder, "mn-cell")) == ([0], [2])
+    assert cases(folder, "core-mag1", outbound=True) == [0]
+    assert cases(folder, "core-mag2", outbound=True) == [2]
+    assert cases(folder, "cn-lma") == [10, 12]
     messages = list(decode_capture(folder / "wire" / "lma-core.pcapng"))
     sent = [message for message in messages if message["message"] == "UpdateNotification"]
     assert len(sent) == 1, "one FMI for all flows"

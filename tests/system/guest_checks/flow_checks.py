@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -199,24 +200,30 @@ def flow_level(folder: Path) -> dict[str, Any]:
 
 
 def survival(folder: Path) -> dict[str, Any]:
-    """Both flows of the WLAN move to the cell by one order; then the WLAN's session ends."""
+    """Both flows of the WLAN move to the cell by one order; then the WLAN's session ends. Packets
+    of no flow to the same address are cases 0, 1, ... down, and 10, 11, ... up."""
     with scenario(folder) as course:
         course.attach()
-        talk = Talk(course, 7006)
+        talk, rest = Talk(course, 7006), Talk(course, 7007)
         course.until(4.0)
         its = {"start_destination_address": str(talk.addresses["mn"])}
         _add(course, 10, "wlan", start_destination_port=7006, **its)
         moved = _move(course, fid="all", to="cell")
         received = {}
-        for at_s, name in ((5.0, "attached"), (7.0, "deregistered"), (18.0, "gone")):
+        times = ((5.0, "attached"), (7.0, "deregistered"), (18.0, "gone"))
+        for number, (at_s, name) in enumerate(times):
             if name == "deregistered":
                 course.network.set_access("wlan", False)
             course.until(at_s)
             talk.send("cn", name.encode())
+            rest.send("cn", f"case {number}".encode())
             course.until(at_s + 0.4)
             talk.send("mn", name.encode())
+            with suppress(OSError):  # there is no route while its access is down
+                rest.send("mn", f"case {10 + number}".encode())
             course.until(at_s + 0.8)
             received[name] = talk.received("mn") + talk.received("cn")
         bindings = course.ask("bindings")
         talk.close()
+        rest.close()
         return {"moved": moved, "received": received, "bindings": bindings}
