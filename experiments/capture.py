@@ -121,6 +121,8 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     for flow_name, flow in spec.flows.items():
         used = {flow.anchor, flow.start}
         used |= {move.to for move in spec.moves if move.flow == flow_name}
+        if spec.protocol.policies:
+            used |= set(spec.topology.accesses)
         if isinstance(flow, TcpDownload):
             for access in used:
                 lines[access].append(flow)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.job import Job
+from experiments.link_changes import link_changes
 from experiments.spec import Experiment, RunSpec
 from nodes.strict import InputError, convert, load_toml, read_toml
 
@@ -130,4 +131,5 @@ def jobs(name: str, found: list[Point], engine: str) -> Iterator[Job]:
                 engine=engine,
                 spec=point.spec,
                 decisions_s=decisions(point.spec, seed),
+                changes=link_changes(point.spec, seed, name),
             )

@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.job import Job, write_atomically
 from experiments.roles import MN_ID
 from experiments.signalling_loss import lose_signalling
-from experiments.spec import RunSpec
+from experiments.spec import LinkChange, RunSpec
 from experiments.testbed import RunFailed, bind_flows, end, testbed
 from experiments.traffic import (
     fetch_tcp,
@@ -40,12 +41,13 @@ from experiments.traffic import (
     udp_streams,
 )
 from nodes.control_client import ControlError, Session
+from nodes.control_client import request as control_request
 from nodes.event_log import EventWriter
 from nodes.strict import from_json, to_json
 from nodes.wire.messages import HandoffHint
 from topologies.model import Role
 from topologies.namespaces import Child, fork_into
-from topologies.network import Network
+from topologies.network import DIRECTIONS, Network
 
 NANOSECONDS = 1_000_000_000
 # Second 0 is at least this far ahead of what starts the clock: everything is up by then.
@@ -75,7 +77,7 @@ def carry_out(folder: Path) -> None:
         session = stack.enter_context(Session(state / "control.sock"))
         node = job.spec.topology.node_with_role(Role.MN)
         mn_session = stack.enter_context(Session(state / f"{node}.sock"))
-        schedule = _Schedule(job, bed.network, session, mn_session, events, start_ns, folder)
+        schedule = _Schedule(job, bed.network, session, mn_session, events, start_ns, folder, state)
         try:
             schedule.run()
         except ControlError:
@@ -100,6 +102,7 @@ class _Schedule:
         events: EventWriter,
         start_ns: int,
         folder: Path,
+        state: Path,
     ) -> None:
         self._job = job
         self._network = network
@@ -108,6 +111,7 @@ class _Schedule:
         self._events = events
         self._start_ns = start_ns
         self._folder = folder
+        self._state = state
         self._traffic: list[Child] = []
         self._orders: dict[int, str] = {}
         self._addresses: dict[str, IPv6Address] = {}
@@ -121,6 +125,7 @@ class _Schedule:
             *((entry.at_s, _call(self._attach, entry.access)) for entry in spec.attachments),
             (last_attachment + BIND_AFTER_ATTACH_S, self._bind),
             *((at_s, _call(self._move, n)) for n, at_s in enumerate(self._job.decisions_s)),
+            *((entry.at_s, _call(self._change, entry)) for entry in self._job.changes),
         ]
         try:
             for at_s, step in sorted(steps, key=lambda step: step[0]):
@@ -150,6 +155,22 @@ class _Schedule:
             self._traffic.append(child)
         for child in _losses(self._network, self._job, self._folder):
             self._traffic.append(child)
+
+    def _change(self, change: LinkChange) -> None:
+        given = {"delay_ms": change.delay_ms, "rate_mbit": change.rate_mbit, "loss": change.loss}
+        values = {name: value for name, value in given.items() if value is not None}
+        for direction in DIRECTIONS:
+            if values and change.direction in (direction, "both"):
+                before = self._network.direction(change.link, direction)
+                self._network.change_link(change.link, direction, replace(before, **values))
+        if change.quality is not None:
+            mag = self._job.spec.topology.links[change.link].ends[0]
+            self._report(mag, change.link, change.quality)
+
+    def _report(self, mag: str, link: str, quality: int) -> None:
+        interface = self._job.spec.topology.links[link].interface(mag)
+        request = {"op": "report-link", "interface": interface, "quality": quality}
+        control_request(self._state / f"{mag}.sock", request)
 
     def _move(self, number: int) -> None:
         order = self._job.spec.moves[number]

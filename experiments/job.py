@@ -7,12 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from experiments.spec import RunSpec
+from experiments.spec import LinkChange, RunSpec
 
 
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`levels` and `values` say where the point lies on each factor. `decisions_s` are the instants
-    of the moves, in s of the run. `start_ns` is second 0 of the run on CLOCK_REALTIME; the run
+    of the moves, in s of the run; `changes` are all changes of links, those of traces included, in
+    order of time. `start_ns` is second 0 of the run on CLOCK_REALTIME; the run
     itself fills it in."""
 
     experiment: str
@@ -23,6 +24,7 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     engine: str
     spec: RunSpec
     decisions_s: tuple[float, ...]
+    changes: tuple[LinkChange, ...] = ()
     start_ns: int = 0
 
 

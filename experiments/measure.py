@@ -308,7 +308,10 @@ def _status(record: MoveRecord) -> str:
 def _floors(
     job: Job, record: MoveRecord, trace: Trace, signalling: MoveSignalling
 ) -> tuple[float | None, float | None]:
-    """Floors of move latency and uplink latency, in ms, with the lengths that really occurred."""
+    """Floors of move latency and uplink latency, in ms, with the lengths that really occurred. None
+    where links change during the run: which delays a packet met isn't declared then."""
+    if job.changes:
+        return None, None
     spec, to = job.spec, record.move.to
     flow = spec.flows[record.move.flow]
     decision_s = (record.decision or 0) / TICKS_PER_S

@@ -6,6 +6,7 @@ of it; a *point* is one combination of levels, and a *run* is a point with a see
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -115,6 +116,33 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_s: NonNegative
 
 
+class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """From `at_s` seconds of the run on, these values hold for a direction of a link, or for both;
+    values that aren't given stay. `quality` (percent) is what the MAG learns of an access link, and
+    reports to the LMA (docs/access-link-report.md)."""
+
+    at_s: NonNegative
+    link: str
+    direction: Literal["down", "up", "both"] = "both"
+    delay_ms: NonNegative | None = None
+    rate_mbit: Positive | None = None
+    loss: Probability | None = None
+    quality: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+
+
+class LinkTrace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Values of a link as they were recorded or generated: a file of `experiments/access_traces`
+    (its README.md has the formats), from `from_s` on. `shift`: the seed chooses where in the trace
+    the run begins."""
+
+    link: str
+    file: str
+    direction: Literal["down", "up", "both"] = "both"
+    from_s: NonNegative = 0.0
+    window_ms: Annotated[int, msgspec.Meta(ge=10, le=10_000)] = 100
+    shift: bool = False
+
+
 class SignallingLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Messages between LMA and MAGs that are lost from the beginning of the traffic on: each by
     itself, or with `mean_burst` in bursts of so many messages on average (simple Gilbert model).
@@ -152,6 +180,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     flows: dict[str, Flow]
     moves: tuple[Move, ...] = ()
     signalling_loss: SignallingLoss | None = None
+    changes: tuple[LinkChange, ...] = ()
+    traces: tuple[LinkTrace, ...] = ()
 
     def __post_init__(self) -> None:
         accesses = self.topology.accesses
@@ -179,6 +209,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 )
             if move.to not in accesses:
                 raise ValueError(f"moves[{number}].to: {move.to!r}; expected one of {known}")
+        self._check_links()
         for number, attachment in enumerate(self.attachments):
             self._check_dynamic(number, attachment)
             if attachment.access not in accesses:
@@ -189,6 +220,23 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def dynamic(self, access: str) -> bool:
         """Whether the MN attaches to `access` with the first move there."""
         return any(entry.access == access and entry.dynamic for entry in self.attachments)
+
+    def _check_links(self) -> None:
+        lists: tuple[tuple[str, Sequence[LinkChange | LinkTrace]], ...]
+        lists = (("changes", self.changes), ("traces", self.traces))
+        for key, entries in lists:
+            for number, entry in enumerate(entries):
+                if entry.link not in self.topology.links:
+                    raise ValueError(
+                        f"{key}[{number}].link: {entry.link!r}; "
+                        f"expected one of {', '.join(self.topology.links)}"
+                    )
+        for number, change in enumerate(self.changes):
+            if change.quality is not None and self.topology.links[change.link].access is None:
+                raise ValueError(
+                    f"changes[{number}].quality: {change.quality}; "
+                    f"{change.link} is no access link, expected none"
+                )
 
     def _check_dynamic(self, number: int, attachment: Attachment) -> None:
         if not attachment.dynamic:

@@ -102,7 +102,8 @@ def _explain(error: msgspec.ValidationError, data: Any, wanted: Any, source: str
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return InputError(source, _shown(full), _value_at(data, full), f"is not a known key{hint}")
     expected = text[0].lower() + text[1:] if text.startswith("Expected") else text
-    return InputError(source, _shown(key), _value_at(data, key), expected)
+    # The text says what is wrong with a whole document, which is too long to show.
+    return InputError(source, _shown(key), _value_at(data, key) if key else MISSING, expected)
 
 
 def _locate(data: Any, path: str, wanted: Any) -> Key:

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 mininet = pytest.importorskip("mininet", reason="comes with the distribution")
@@ -10,7 +11,7 @@ from experiments.capture import (  # noqa: E402
     expected_frames,
     ring_frames,
 )
-from experiments.spec import Move, RunSpec, TcpDownload, UdpFlow  # noqa: E402
+from experiments.spec import Move, Protocol, RunSpec, TcpDownload, UdpFlow  # noqa: E402
 from nodes.strict import load_toml  # noqa: E402
 from topologies.model import Topology  # noqa: E402
 
@@ -28,6 +29,13 @@ def test_a_udp_flow_counts_at_every_access_that_it_may_use() -> None:
     moves = expected_frames(spec((Move("a", "cell", 10.0),), a=flow))
     assert set(moves) == {"cn-lma", "lma-core", "mn-wlan", "mn-cell"}
     assert set(moves.values()) == {Expected(1200, 1200)}
+
+
+def test_a_policy_may_move_any_flow_anywhere() -> None:
+    flow = UdpFlow(anchor="wlan", start="wlan", port=5001, from_s=5.0, until_s=29.0)
+    policies = Protocol(policies=({"kind": "link-quality", "access": "wlan"},))
+    decides = expected_frames(msgspec.structs.replace(spec(a=flow), protocol=policies))
+    assert decides["mn-cell"] == decides["mn-wlan"] == Expected(1200, 1200)
 
 
 def test_tcp_fills_the_fastest_line_and_is_not_captured_at_the_lma() -> None:
