@@ -6,7 +6,6 @@ of it; a *point* is one combination of levels, and a *run* is a point with a see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -222,15 +221,12 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         return any(entry.access == access and entry.dynamic for entry in self.attachments)
 
     def _check_links(self) -> None:
-        lists: tuple[tuple[str, Sequence[LinkChange | LinkTrace]], ...]
-        lists = (("changes", self.changes), ("traces", self.traces))
-        for key, entries in lists:
-            for number, entry in enumerate(entries):
-                if entry.link not in self.topology.links:
-                    raise ValueError(
-                        f"{key}[{number}].link: {entry.link!r}; "
-                        f"expected one of {', '.join(self.topology.links)}"
-                    )
+        used = [(f"changes[{n}]", entry.link) for n, entry in enumerate(self.changes)]
+        used += [(f"traces[{n}]", entry.link) for n, entry in enumerate(self.traces)]
+        for key, link in used:
+            if link not in self.topology.links:
+                known = ", ".join(self.topology.links)
+                raise ValueError(f"{key}.link: {link!r}; expected one of {known}")
         for number, change in enumerate(self.changes):
             if change.quality is not None and self.topology.links[change.link].access is None:
                 raise ValueError(
