@@ -67,7 +67,7 @@ class MobileAccessGateway:
         self._advertiser = RouterAdvertiser(config, rng, self._outbox)
         self._neighbours = NeighbourUnreachability(config.router, self._outbox)
         self._attachments = MagAttachments(
-            config, self.bindings, self._attach, self._depart, self._outbox
+            config, self.bindings, self._attach, self._leave, self._outbox
         )
         self._registration = BindingRegistration(
             config,
@@ -270,6 +270,11 @@ class MobileAccessGateway:
             self._reporter.forget(entry.interface)
             self._registration.revoked(entry, now)
         self._outbox.put(Send(answer_to(message, status), self.config.proxy_coa, source))
+
+    def _leave(self, interface: str, now: Instant) -> None:
+        """The mobile node takes its leave of a link that stays up, and where it may listen on."""
+        self._advertiser.lost(interface, now)
+        self._depart(interface, now)
 
     def _depart(self, interface: str, now: Instant) -> None:
         self._neighbours.forget(interface)

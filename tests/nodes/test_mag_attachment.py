@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodes.actions import Send, SendOnLink
+from nodes.actions import Advertise, Send, SendOnLink
 from nodes.config import AttachmentPolicy
 from nodes.wire.attachment import AttachmentAnswer, AttachmentRequest
 from nodes.wire.messages import ProxyBindingUpdate
@@ -181,6 +181,18 @@ def test_detaching_deregisters_rfc5213_6_9_1_4(domain: type[Domain]) -> None:
     # Twice is no error.
     _, (answer,) = receive(domain, mag, request(3, detach=True))
     assert answer.status == 0
+
+
+def test_what_was_detached_is_advertised_no_more_rfc5213_6_12(domain: type[Domain]) -> None:
+    """The link stays up, so that nothing else would end the advertisements."""
+    mag = gateway(domain)
+    receive(domain, mag, request(handoff=1))
+    accepted(domain, mag)
+    receive(domain, mag, request(2, detach=True))
+    while (due := mag.core.timer()) is not None and due < 3_600:
+        for advertisement in domain.of(Advertise, mag.timer(due)):
+            assert advertisement.advertisement.router_lifetime_s == 0
+            assert (advertisement.prefixes, advertisement.withdrawn) == ((), (P1,))
 
 
 def test_a_link_that_goes_down_detaches_rfc5213_6_9_1_4(domain: type[Domain]) -> None:
