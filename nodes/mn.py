@@ -86,10 +86,8 @@ class MobileNode:
             self._outbox.put(Log("access-down", {"interface": interface}))
             self._up.discard(interface)
             self._steer()
-            for prefix, accesses in self._advertised.items():
-                if interface in accesses:
-                    accesses.remove(interface)
-                    self._prefer(prefix)
+            for prefix in self._advertised:
+                self._lost(prefix, interface)
 
     def bind_flow(self, entry: FlowTableEntry) -> None:
         """This node's own decision: the flow leaves through that access from now on. Raises
@@ -151,8 +149,11 @@ class MobileNode:
             )
         for information in advertisement.prefixes:
             prefix = information.prefix
-            usable = information.autonomous and information.valid_lifetime_s > 0
-            if not usable or prefix.prefixlen != 64 or prefix.is_link_local:
+            if information.valid_lifetime_s == 0:
+                # The address stays, and leaves over an access where the prefix is still there.
+                self._lost(prefix, interface)
+                continue
+            if not information.autonomous or prefix.prefixlen != 64 or prefix.is_link_local:
                 continue
             accesses = self._advertised.setdefault(prefix, [])
             if interface not in accesses:
@@ -164,6 +165,13 @@ class MobileNode:
             self._outbox.put(AssignAddress(prefix))
             self._outbox.put(PreferAccess(prefix, interface))
             self._outbox.put(Log("address", {"interface": interface, "prefix": str(prefix)}))
+
+    def _lost(self, prefix: IPv6Network, interface: str) -> None:
+        """A prefix is advertised on an access no more."""
+        accesses = self._advertised.get(prefix, [])
+        if interface in accesses:
+            accesses.remove(interface)
+            self._prefer(prefix)
 
     def _prefer(self, prefix: IPv6Network) -> None:
         """After a handover, packets from a prefix leave where it is advertised now. An access stays

@@ -206,3 +206,22 @@ def test_after_a_handover_packets_leave_where_the_prefix_is_now_rfc7847_3_2(
     assert domain.of(PreferAccess, node.take_actions()) == []
     node.router_advertised("mn-wlan", ROUTER, advertisement(P1), domain.at(5))
     assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-wlan")]
+
+
+def test_what_a_router_withdraws_leaves_elsewhere_rfc5213_6_12_rfc7847_3_2(
+    domain: type[Domain], node: MobileNode
+) -> None:
+    """The session moved to the other interface, and the first is still linked with a MAG, which
+    drops what comes from the prefix now."""
+    for interface in ("mn-wlan", "mn-cell"):
+        node.link_up(interface, domain.at(0))
+    node.router_advertised("mn-wlan", ROUTER, advertisement(P1), domain.at(1))
+    node.router_advertised("mn-cell", ROUTER, advertisement(P1), domain.at(2))
+    node.take_actions()
+    withdrawal = PrefixInformation(P1, valid_lifetime_s=0, preferred_lifetime_s=0)
+    node.router_advertised("mn-wlan", ROUTER, advertisement(withdrawal, lifetime=0), domain.at(3))
+    assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-cell")]
+    node.link_down("mn-cell", domain.at(4))
+    assert domain.of(PreferAccess, node.take_actions()) == [], "there is no other"
+    node.router_advertised("mn-wlan", ROUTER, advertisement(P1), domain.at(5))
+    assert domain.of(PreferAccess, node.take_actions()) == [PreferAccess(P1, "mn-wlan")]
