@@ -12,7 +12,6 @@ from ipaddress import IPv6Network
 
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.link_layer import parse_link_layer_id
 from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import UpdateNotification, UpdateNotificationStatus
 from nodes.wire.options import (
@@ -79,10 +78,9 @@ def _is_meant(entry: BindingUpdateListEntry, message: UpdateNotification) -> boo
     the mobile node has several at this MAG."""
     technology = message.option(AccessTechnologyType)
     identifier = message.option(MobileNodeLinkLayerIdentifier)
-    profile = entry.profile
-    return (technology is None or technology.technology == profile.access_technology) and (
-        identifier is None or identifier.identifier == parse_link_layer_id(profile.link_layer_id)
-    )
+    if technology is not None and technology.technology != entry.profile.access_technology:
+        return False
+    return identifier is None or identifier.identifier == entry.link_layer_id
 
 
 def flow_rows(

@@ -144,16 +144,19 @@ class FlowMobilityInitiator:
         if not wanted.prefixes:
             prefixes = (HomeNetworkPrefix.of(prefix) for prefix in entry.prefixes)
         options: list[Option] = [MobileNodeIdentifier.of(entry.mn_id), *prefixes, *wanted.flows]
-        siblings = [
-            other
-            for other in self._bindings.of(entry.mn_id)
-            if other.registered and other.proxy_coa == entry.proxy_coa
-        ]
-        if len(siblings) > 1:
+        if self._siblings(entry):
             options.append(AccessTechnologyType(entry.access_technology))
             if entry.link_layer_id is not None and any(entry.link_layer_id):
                 options.append(MobileNodeLinkLayerIdentifier(entry.link_layer_id))
         return tuple(options)
+
+    def _siblings(self, entry: BindingCacheEntry) -> list[BindingCacheEntry]:
+        """Other interfaces of the mobile node at the same MAG."""
+        return [
+            other
+            for other in self._bindings.of(entry.mn_id)
+            if other is not entry and other.registered and other.proxy_coa == entry.proxy_coa
+        ]
 
     def convey(self, entry: BindingCacheEntry) -> FlowMobilitySet:
         """What the PBA that accepts `entry` tells its MAG (RFC 7864 section 3.3). While an FMI is
@@ -222,13 +225,15 @@ class FlowMobilityInitiator:
     def withdraw_surplus(self, mn_id: str, now: Instant) -> None:
         """Note what is needed no more; withdraw it when it has been so for a while. Packets that
         are on their way, and the mobile node, which learns of a move from packets, need the time
-        between (RFC 7864 names none)."""
+        between (RFC 7864 names none). At once where the prefix is that of another interface at the
+        same MAG: it goes there only then."""
         delay_s = self._config.mobile_nodes[mn_id].withdrawal_delay_ms / 1000
         for entry in self._bindings.of(mn_id):
             needed = set(self._needed(entry).items())
             noted = self._surplus.get(entry.bid, {})
+            missed = {prefix for other in self._siblings(entry) for prefix in other.prefixes}
             surplus = {
-                item: noted.get(item, now.monotonic + delay_s)
+                item: noted.get(item, now.monotonic + (0.0 if item in missed else delay_s))
                 for item in known(entry).items()
                 if item not in needed and entry.registered
             }

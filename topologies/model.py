@@ -98,12 +98,10 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.direction(self.up)
 
     def interface(self, end: str) -> str:
-        """Name of the interface that node `end` has on this link."""
+        """Name of the interface that node `end` has on this link: after the access, because MN and
+        MAG may have several links with one another, or after the node at the other end."""
         first, second = self.ends
-        other = second if end == first else first
-        if self.access is not None and end == second:
-            return f"{end}-{self.access}"
-        return f"{end}-{other}"
+        return f"{end}-{self.access or (second if end == first else first)}"
 
 
 class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -10,7 +10,7 @@ import pytest
 from nodes.actions import Send
 from nodes.config import AccessProfile, MobileNodePolicy
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.wire.messages import UpdateNotification
+from nodes.wire.messages import UpdateNotification, UpdateNotificationAcknowledgement
 from nodes.wire.options import (
     AccessTechnologyType,
     HomeNetworkPrefix,
@@ -53,8 +53,12 @@ def test_an_fmi_names_the_interface_where_there_are_two(domain: type[Domain]) ->
     assert list(notification(domain, second_at_mag1=True).options) == [*usual, *named]
 
 
+@pytest.mark.parametrize("learned", [False, True])
 @pytest.mark.parametrize("wanted", ["wlan", "cell"])
-def test_the_mag_uses_the_interface_that_is_named(domain: type[Domain], wanted: str) -> None:
+def test_the_mag_uses_the_interface_that_is_named(
+    domain: type[Domain], wanted: str, learned: bool
+) -> None:
+    """Also by an identifier that it has from a Router Solicitation, not from the policy store."""
     accesses = {
         "wlan": (domain.WLAN, domain.LINK_LAYER_1, domain.P1),
         "cell": (domain.CELL, domain.LINK_LAYER_2, domain.P2),
@@ -64,14 +68,15 @@ def test_the_mag_uses_the_interface_that_is_named(domain: type[Domain], wanted: 
             name: AccessProfile(
                 mn_id=domain.MN,
                 access_technology=technology,
-                link_layer_id=link_layer.hex(":"),
+                link_layer_id="" if learned else link_layer.hex(":"),
             )
             for name, (technology, link_layer, _) in accesses.items()
         }
     )
-    for name, (_, _, prefix) in accesses.items():
+    for name, (_, link_layer, prefix) in accesses.items():
         mag.interface = name
         mag.registered((prefix,))
+        mag.core.router_solicited(name, domain.at(0.5), link_layer_address=link_layer)
     technology, link_layer, _ = accesses[wanted]
     message = domain.fmi(1, [domain.P3])
     options = (
@@ -88,3 +93,35 @@ def test_the_mag_uses_the_interface_that_is_named(domain: type[Domain], wanted: 
         Send, mag.receive(UpdateNotification(2, message.reason, options, acknowledge=True), 1.0)
     )
     assert answer.message.status == 132  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("second_at_mag1", [True, False])
+def test_a_flow_that_comes_back_takes_its_prefix_along(
+    domain: type[Domain], second_at_mag1: bool
+) -> None:
+    """A MAG routes a prefix to one interface: what the other one has no use for any more is
+    withdrawn at once there, and not when packets on their way have had the time to arrive."""
+    lma = domain.lma(MobileNodePolicy(prefix_model="unique"))
+    lma.receive(domain.pbu(), 0.0, domain.MAG1)
+    mag = domain.MAG1 if second_at_mag1 else domain.MAG2
+    cell = domain.pbu(0.1, technology=domain.CELL, link_layer=domain.LINK_LAYER_2)
+    lma.receive(cell, 0.1, mag)
+    first, second = lma.core.bindings
+    selector = IPv6TrafficSelector.of(destination=domain.P1, protocol=17)
+    row = FlowMobilityCacheEntry(1, 1, selector, (first.bid,))
+    lma.core.add_flow(domain.MN, row, 1, domain.at(1))
+    lma.core.move_flow(domain.MN, 1, second.bid, 2, domain.at(1))
+    (there,) = [a.message for a in domain.of(Send, lma.taken())]
+    assert isinstance(there, UpdateNotification)
+    answer = UpdateNotificationAcknowledgement(there.sequence, 0, there.options)
+    lma.receive(answer, 1.1, mag)
+    lma.core.move_flow(domain.MN, 1, first.bid, 3, domain.at(2))
+    actions = lma.taken()
+    back = [a.message for a in domain.of(Send, actions)]
+    if not second_at_mag1:
+        assert back == []
+        return
+    (withdrawal,) = back
+    assert isinstance(withdrawal, UpdateNotification)
+    assert HomeNetworkPrefix.of(domain.P1, off_link=True) not in withdrawal.options
+    assert AccessTechnologyType(domain.CELL) in withdrawal.options

@@ -20,7 +20,7 @@ def test_the_topo_has_the_declared_nodes_and_links() -> None:
         (info["intfName1"], info["intfName2"])
         for _, _, info in topo.links(sort=True, withInfo=True)
     }
-    assert ("mag1-mn", "mn-wlan") in names
+    assert ("mag1-wlan", "mn-wlan") in names
     assert len(names) == len(topology.links)
 
 

@@ -40,7 +40,7 @@ def link_quality(folder: Path) -> dict[str, Any]:
         course.start_traffic()
         for at_s, quality in ((4.0, 80), (DECISION_S, 20), (DECISION_S + 1.0, 90)):
             course.until(at_s)
-            report = {"op": "report-link", "interface": "mag1-mn", "quality": quality}
+            report = {"op": "report-link", "interface": "mag1-wlan", "quality": quality}
             course.ask_node("mag1", report)
         course.until(END_S)
         course.stop_traffic()
