@@ -110,8 +110,8 @@ def test_packets_leave_the_mag_on_the_interface_that_was_named(course: Course, n
     assert at_s + LATENCY_S[target] < first < at_s + LATENCY_S[target] + SPACING_S + 0.001
     # What the MAG had sent before it got the FMI.
     assert not _between(course.downlink(flow, other), at_s + 0.010 + LATENCY_S[other], end)
-    # The uplink follows the first packet, or the second if a late one comes over the other interface
-    # in between, and the MAG lets it pass there.
+    # The uplink follows the first packet, or the second if a late one comes over the other
+    # interface in between, and the MAG lets it pass there.
     up = _between(course.uplink(flow, target), at_s, end)
     assert first <= up[0] <= first + 2 * SPACING_S + 0.001
     assert not _between(course.uplink(flow, other), up[0], end)
