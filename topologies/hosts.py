@@ -37,20 +37,28 @@ SHELL_DESCRIPTORS = 256
 SYSCTL_ROOT = Path("/proc/sys/net")
 
 
+def set_sysctls(namespace: int, sysctls: Mapping[str, int]) -> None:
+    """Set values below /proc/sys/net in a namespace. Raises OSError."""
+    with inside(namespace):
+        for key, value in sysctls.items():
+            (SYSCTL_ROOT / key).write_text(str(value), encoding="ascii")
+
+
 class NamespaceHost(Host):  # type: ignore[misc]
     """A host whose namespace is a descriptor, `namespace`.
 
     `sysctls` (below /proc/sys/net) are set before the host has an interface, so that its
-    interfaces inherit the defaults.
+    interfaces inherit the defaults. `share` is the descriptor of a namespace to use instead of a
+    new one; it stays the caller's.
     """
 
-    def __init__(self, name: str, sysctls: Mapping[str, int], **params: Any) -> None:
-        self.namespace: int | None = create()
+    def __init__(
+        self, name: str, sysctls: Mapping[str, int], share: int | None = None, **params: Any
+    ) -> None:
+        self.namespace: int | None = create() if share is None else os.dup(share)
         try:
-            with inside(self.namespace):
-                for key, value in sysctls.items():
-                    (SYSCTL_ROOT / key).write_text(str(value), encoding="ascii")
-            super().__init__(name, inNamespace=False, **params)
+            set_sysctls(self.namespace, sysctls)
+            super().__init__(name, **(params | {"inNamespace": False}))
         except BaseException:
             self._close()
             raise
@@ -99,6 +107,14 @@ class NamespaceHost(Host):  # type: ignore[misc]
         if self.namespace is not None:
             os.close(self.namespace)
             self.namespace = None
+
+
+class SwitchNode(NamespaceHost):
+    """A switch as Mininet sees it. What switches is `topologies.openvswitch`; its process, and so
+    the ports of all switches, are in one namespace, which their shells enter."""
+
+    def stop(self, deleteIntfs: bool = True) -> None:
+        """Nothing: its interfaces go with the links, its bridge with Open vSwitch."""
 
 
 class PlannedIntf(Intf):  # type: ignore[misc]

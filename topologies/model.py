@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Network
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -26,6 +26,8 @@ class Role(StrEnum):
     ROUTER = "router"
     MAG = "mag"
     MN = "mn"
+    SWITCH = "switch"
+    CONTROLLER = "controller"
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -67,6 +69,10 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     A link with `network` is numbered: its first end gets ::1 and its second ::2, unless the node
     at that end has an address of its own in that network. A link with `access` is a
     point-to-point link between a MAG and an MN (RFC 5213 section 6.3) with link-local addresses.
+
+    A link between switches has neither. A link between a switch and another node has the network
+    of all nodes on the connected switches, and the node has an address in it. A link between a
+    switch and the controller is numbered and carries that switch's OpenFlow channel alone.
     """
 
     ends: tuple[str, str]
@@ -104,9 +110,25 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{end}-{self.access or (second if end == first else first)}"
 
 
-class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Switching(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How the switches of a topology run; probes and backoff as Open vSwitch has them.
+
+    `datapath`: packets are forwarded by the kernel's module (`system`, 1 us a switch in virtual
+    time) or by ovs-vswitchd itself (`netdev`, 12 us, for kernels without the module). A switch
+    sends its controller an echo request after `inactivity_probe_ms` of silence (0: never) and,
+    once it has lost it, tries again after 1 s, 2 s, ... `max_backoff_ms`.
+    """
+
+    datapath: Literal["netdev", "system"] = "system"
+    openflow_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 6653
+    inactivity_probe_ms: Annotated[int, msgspec.Meta(ge=0)] = 5000
+    max_backoff_ms: Annotated[int, msgspec.Meta(ge=1000)] = 8000
+
+
+class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     nodes: dict[str, Node]
     links: dict[str, Link]
+    switching: Switching = Switching()
 
     def __post_init__(self) -> None:
         for name, link in self.links.items():
@@ -123,6 +145,13 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if len(names) != 1:
             raise ValueError(f"topology: expected one node of role {role}, found {names}")
         return names[0]
+
+    def has_role(self, node: str, role: Role) -> bool:
+        return self.nodes[node].role is role
+
+    @property
+    def switches(self) -> list[str]:
+        return [name for name in self.nodes if self.has_role(name, Role.SWITCH)]
 
     def access_link(self, access: str) -> Link:
         for link in self.links.values():

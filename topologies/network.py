@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import socket
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from typing import Any, Literal
 
 from topologies import netlink
-from topologies.hosts import SYSCTL_ROOT, NamespaceHost, PlannedIntf, VethLink
+from topologies.hosts import NamespaceHost, PlannedIntf, SwitchNode, VethLink, set_sysctls
 from topologies.model import Direction, Role, Topology
-from topologies.namespaces import inside, socket_in
+from topologies.namespaces import create, inside, socket_in
 from topologies.plan import (
     FORWARDING_ROLES,
     LOGICAL_INTERFACE,
@@ -29,6 +30,7 @@ from topologies.plan import (
     neighbours,
     routes,
 )
+from topologies.switching import control_channels
 
 # After topologies.hosts, which makes Mininet's imports cheap.
 from mininet.net import Mininet  # isort: skip
@@ -55,6 +57,8 @@ SYSCTLS = {
     "ipv6/conf/default/mldv2_unsolicited_report_interval": 1,
 }
 ROUTER_SYSCTLS = {"ipv6/conf/all/forwarding": 1}
+# A switch's ports have no addresses and say nothing of their own.
+SWITCH_SYSCTLS = {"ipv6/conf/all/disable_ipv6": 1, "ipv6/conf/default/disable_ipv6": 1}
 # A day: no neighbour is probed again within a run, at a time that the kernel's own random numbers
 # choose. Only the first namespace has a default for this, so each interface is told.
 REACHABLE_TIME_MS = 86_400_000
@@ -63,10 +67,16 @@ REACHABLE_TIME_MS = 86_400_000
 class FlowMobilityTopo(Topo):  # type: ignore[misc]
     """A `Topology` in Mininet's words."""
 
-    def build(self, *_args: Any, topology: Topology, **_opts: Any) -> None:
+    def build(
+        self, *_args: Any, topology: Topology, switches: int | None = None, **_opts: Any
+    ) -> None:
+        """`switches`: the descriptor of the namespace that all switches are in."""
         for name, node in topology.nodes.items():
-            sysctls = SYSCTLS | (ROUTER_SYSCTLS if node.role in FORWARDING_ROLES else {})
-            self.addHost(name, ip=None, sysctls=sysctls)
+            if node.role is Role.SWITCH:
+                self.addSwitch(name, cls=SwitchNode, sysctls={}, share=switches)
+            else:
+                sysctls = SYSCTLS | (ROUTER_SYSCTLS if node.role in FORWARDING_ROLES else {})
+                self.addHost(name, ip=None, sysctls=sysctls)
         for name, link in topology.links.items():
             first, second = link.ends
             self.addLink(
@@ -97,12 +107,16 @@ class Network:
         self.warm = warm
         self._directions: dict[tuple[str, str], Direction] = {}
         self._with_netem: set[tuple[str, str]] = set()
+        self._switches: int | None = None
         inited = Mininet.inited
         # Mininet.init() would raise the limit of open files, up to which mnexec closes them all.
         Mininet.inited = True
         try:
+            if topology.switches:
+                self._switches = create()
+                set_sysctls(self._switches, SYSCTLS | SWITCH_SYSCTLS)
             self.mininet = Mininet(
-                topo=FlowMobilityTopo(topology=topology),
+                topo=FlowMobilityTopo(topology=topology, switches=self._switches),
                 controller=None,
                 host=NamespaceHost,
                 link=VethLink,
@@ -156,6 +170,10 @@ class Network:
         self.mininet.stop()
         self.mininet.links.clear()
         self.mininet.hosts.clear()
+        self.mininet.switches.clear()
+        if self._switches is not None:
+            os.close(self._switches)
+            self._switches = None
 
     def start(self) -> None:
         """Make nodes and links and configure them; called by `build`."""
@@ -165,6 +183,7 @@ class Network:
                 own = addresses(self.topology)[intf.node.name]
                 intf.ip = next((str(a.address) for a in own if a.interface == intf.name), None)
         # Routes through an interface need its carrier, so first all interfaces, then the rest.
+        self._let_control_channels_have_addresses()
         for node in self.topology.nodes:
             netlink.send(self.namespace(node), self._interfaces(node))
             self._set_reachable_time(node)
@@ -180,12 +199,18 @@ class Network:
             requests.append(netlink.new_dummy(LOGICAL_INTERFACE, LOGICAL_MAC, up=True))
         return requests
 
+    def _let_control_channels_have_addresses(self) -> None:
+        for switch, name in control_channels(self.topology).items():
+            interface = self.topology.links[name].interface(switch)
+            set_sysctls(self.namespace(switch), {f"ipv6/conf/{interface}/disable_ipv6": 0})
+
     def _set_reachable_time(self, node: str) -> None:
-        with inside(self.namespace(node)):
-            for link in self.topology.links.values():
-                if node in link.ends:
-                    key = f"ipv6/neigh/{link.interface(node)}/base_reachable_time_ms"
-                    (SYSCTL_ROOT / key).write_text(str(REACHABLE_TIME_MS), encoding="ascii")
+        sysctls = {
+            f"ipv6/neigh/{link.interface(node)}/base_reachable_time_ms": REACHABLE_TIME_MS
+            for link in self.topology.links.values()
+            if node in link.ends
+        }
+        set_sysctls(self.namespace(node), sysctls)
 
     def _configuration(self, node: str) -> list[netlink.Request]:
         with inside(self.namespace(node)):
