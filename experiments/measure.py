@@ -9,8 +9,7 @@ by that much and no more.
 
 from __future__ import annotations
 
-import csv
-import io
+import json
 import math
 import shutil
 from collections.abc import Iterable, Sequence
@@ -18,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from experiments import floor
 from experiments.event_log import Event, events_csv, read_events
+from experiments.flow_rows import flow_rows
 from experiments.frames import TICKS_PER_S
 from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
@@ -36,6 +35,7 @@ from experiments.signalling import (
     signalling_of,
 )
 from experiments.spec import UdpFlow
+from experiments.tables import write_table
 from experiments.traces import NEVER, Trace, Way, count
 from nodes.strict import MISSING, InputError, from_json, to_json
 
@@ -45,6 +45,8 @@ TICKS_PER_MS = TICKS_PER_S / 1000
 OK = "ok"
 
 RUNS, DOWNLOADS = "runs.csv", "downloads.csv"
+# What a run contributes to flows.csv.
+FLOW_ROWS = "flows.json"
 COLUMNS = [
     "experiment",
     "point",
@@ -116,22 +118,25 @@ def read_job(run_dir: Path) -> Job:
 def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, Any]]:
     """Reduce a run's captures and events to tidy files and to rows of `runs.csv`, one per move.
 
-    Writes packets.csv.gz, events.csv and moves.json into `run_dir`, then removes captures.pcapng
-    and events/ unless told to keep them. Raises InputError for a bad job or event log,
-    PcapngError for a bad capture, OSError; then the raw files stay.
+    Writes packets.csv.gz, events.csv, moves.json and flows.json into `run_dir`, then removes
+    captures.pcapng and events/ unless told to keep them. Raises InputError for a bad job or event
+    log, PcapngError for a bad capture, OSError; then the raw files stay.
     """
     job = read_job(run_dir)
     captures, control = run_dir / "captures.pcapng", run_dir / "control.pcapng"
     packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures))
     events = read_events(run_dir / "events", job.start_ns)
     signalling = read_signalling(control.read_bytes(), job.start_ns, str(control))
-    rows, records = measure(job, packets, events, signalling)
+    traces = {name: Trace(packets, name) for name in job.spec.flows}
+    rows, records = measure(job, traces, events, signalling)
     write_atomically(run_dir / "packets.csv.gz", csv_gz(packets))
     write_atomically(run_dir / "events.csv", events_csv(events))
     write_atomically(
         run_dir / "moves.json",
         to_json([moves_entry(*pair) for pair in zip(records, rows, strict=True)]) + b"\n",
     )
+    flows = flow_rows(job, traces, events)
+    write_atomically(run_dir / FLOW_ROWS, json.dumps(flows, indent=1).encode() + b"\n")
     if not keep_captures:
         captures.unlink()
         shutil.rmtree(run_dir / "events")
@@ -146,21 +151,12 @@ def write_runs(rows: Iterable[dict[str, Any]], results_dir: Path) -> None:
     """
     rows = list(rows)
     downloads = [row for row in rows if row.get("traffic") == "tcp"]
-    _write_table([row for row in rows if row.get("traffic") != "tcp"], results_dir / RUNS)
+    others = [row for row in rows if row.get("traffic") != "tcp"]
+    write_table(others, COLUMNS, results_dir / RUNS)
     if downloads:
-        _write_table(downloads, results_dir / DOWNLOADS)
+        write_table(downloads, COLUMNS, results_dir / DOWNLOADS)
     else:
         (results_dir / DOWNLOADS).unlink(missing_ok=True)
-
-
-def _write_table(rows: list[dict[str, Any]], path: Path) -> None:
-    """Known columns in fixed order, then factors by name; None is an empty field."""
-    extra = sorted({key for row in rows for key in row} - set(COLUMNS))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
 
 
 def missing_rows(job: Job, reason: str) -> list[dict[str, Any]]:
@@ -169,12 +165,11 @@ def missing_rows(job: Job, reason: str) -> list[dict[str, Any]]:
 
 
 def measure(
-    job: Job, packets: pd.DataFrame, events: Sequence[Event], signalling: Signalling
+    job: Job, traces: dict[str, Trace], events: Sequence[Event], signalling: Signalling
 ) -> tuple[list[dict[str, Any]], list[MoveRecord]]:
     """Rows and records of a run's moves, in the order of the spec."""
     records = plan(job.spec, job.decisions_s)
     follow(records, job.spec, events)
-    traces = {name: Trace(packets, name) for name in job.spec.flows}
     moved = {record.move.flow for record in records}
     strayed = [
         traces[name].strayed(flow.start)

@@ -259,19 +259,25 @@ def _prepare(folder: Path) -> None:
 def _conclude(
     folder: Path, name: str, found: list[Point], engine: str, outcomes: dict[str, str | None]
 ) -> None:
-    """runs.csv, summary.csv and table.tex from the runs, failed ones with their reason."""
-    from experiments.measure import missing_rows, write_runs
+    """The tables of all runs, failed ones with their reason."""
+    from experiments import flow_rows
+    from experiments.measure import FLOW_ROWS, missing_rows, write_runs
     from experiments.summary import write_summary
+    from experiments.tables import write_table
 
     rows: list[dict[str, Any]] = []
+    flows: list[dict[str, Any]] = []
     for job in jobs(name, found, engine):
         run = _run_name(job)
         reason = outcomes[run]
         if reason is None:
             rows.extend(json.loads((folder / "runs" / run / ROWS).read_bytes()))
+            flows.extend(json.loads((folder / "runs" / run / FLOW_ROWS).read_bytes()))
         else:
             rows.extend(missing_rows(job, reason.splitlines()[0]))
+            flows.extend(flow_rows.flow_rows(job, {}, (), reason.splitlines()[0]))
     write_runs(rows, folder)
+    write_table(flows, flow_rows.COLUMNS, folder / flow_rows.FLOWS)
     write_summary(folder)
     write_atomically(
         folder / "results.json",

@@ -49,7 +49,8 @@ def playout(
                 playing, stalls, since = False, stalls + 1, time + buffered
                 buffered, needed = 0.0, resume_s
         buffered += amount
-        if not playing and buffered >= needed:
+        # Sums of fractions miss what they add up to by rounding errors.
+        if not playing and buffered >= needed - 1e-9:
             playing = True
             if startup is None:
                 startup = time - first

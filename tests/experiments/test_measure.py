@@ -172,6 +172,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     assert sorted(path.name for path in run.iterdir()) == [
         "control.pcapng",
         "events.csv",
+        "flows.json",
         "job.json",
         "moves.json",
         "packets.csv.gz",
