@@ -1,27 +1,24 @@
-"""Revocation of bindings by the LMA (RFC 5846 sections 6 and 8.1)."""
+"""Revocation of bindings by order of an operator, at the LMA (RFC 5846 section 8.1)."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from nodes.actions import Instant, Log, Outbox, Reply, Send
+from nodes.actions import Instant, Outbox, Reply, Send
 from nodes.binding_cache import BindingCacheEntry
 from nodes.config import LmaConfig
 from nodes.proxy_registration import ProxyRegistration
+from nodes.revocation_indications import Conclusion, RevocationIndications
 from nodes.revocation_request import answer_to
 from nodes.wire.messages import (
-    BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     Option,
     RevocationStatus,
     RevocationTrigger,
 )
 from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
-
-SEQUENCE_MODULUS = 0x10000
 
 
 @dataclass(slots=True)
@@ -34,30 +31,18 @@ class _Order:
     refusal: str | None = None
 
 
-@dataclass(slots=True)
-class _Outstanding:
-    message: BindingRevocationIndication
-    peer: IPv6Address
-    entries: list[BindingCacheEntry]
-    order: _Order
-    timeout_s: float
-    deadline: float
-    retries_left: int
-
-
 class BindingRevocation:
     def __init__(
         self,
         config: LmaConfig,
         registrations: ProxyRegistration,
+        indications: RevocationIndications,
         outbox: Outbox,
-        rng: random.Random,
     ) -> None:
         self._config = config
         self._registrations = registrations
+        self._indications = indications
         self._outbox = outbox
-        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
-        self._outstanding: dict[int, _Outstanding] = {}
 
     def revoke(
         self, entries: Iterable[BindingCacheEntry], token: int, now: Instant, *, whole: bool
@@ -65,10 +50,7 @@ class BindingRevocation:
         """Revoke bindings of one mobile node: one indication to each of its MAGs. `whole`: all that
         it has there, for which the MN-ID says enough; otherwise the prefixes say which."""
         order = _Order(token)
-        by_peer: dict[IPv6Address, list[BindingCacheEntry]] = {}
-        for entry in entries:
-            by_peer.setdefault(entry.proxy_coa, []).append(entry)
-        for peer, there in sorted(by_peer.items()):
+        for peer, there in _by_peer(entries):
             options: list[Option] = [MobileNodeIdentifier.of(there[0].mn_id)]
             if not whole:
                 prefixes = dict.fromkeys(prefix for entry in there for prefix in entry.prefixes)
@@ -87,21 +69,20 @@ class BindingRevocation:
         )
         self._indicate(message, peer, entries, _Order(token), now)
 
-    def acknowledged(
-        self, message: BindingRevocationAcknowledgement, source: IPv6Address, now: Instant
+    def revoke_realm(
+        self, realm: str, entries: Iterable[BindingCacheEntry], token: int, now: Instant
     ) -> None:
-        """RFC 5846 section 6.2.2."""
-        outstanding = self._outstanding.get(message.sequence)
-        if outstanding is None or outstanding.peer != source:
-            self._outbox.put(Log("bra-discarded", {"sequence": message.sequence}))
-            return
-        status = int(message.status)
-        self._outbox.put(Log("bra-received", {"sequence": message.sequence, "status": status}))
-        # A MAG that has no such binding has none to keep either.
-        if message.accepted or status == RevocationStatus.BINDING_DOES_NOT_EXIST:
-            self._complete(outstanding, now)
-        else:
-            self._give_up(outstanding, f"the MAG answered with status {status}")
+        """All bindings of the mobile nodes of a realm, which are `entries`: the G bit, and an
+        identifier that begins with the "@" (RFC 5846 section 8.1)."""
+        order = _Order(token)
+        for peer, there in _by_peer(entries):
+            message = BindingRevocationIndication(
+                RevocationTrigger.REVOKING_MOBILITY_NODE_LOCAL_POLICY,
+                0,
+                (MobileNodeIdentifier.of(f"@{realm}"),),
+                global_revocation=True,
+            )
+            self._indicate(message, peer, there, order, now)
 
     def refuse(self, message: BindingRevocationIndication, source: IPv6Address) -> None:
         """No MAG is authorized to revoke here (RFC 5846 sections 8.2 and 13): what it may end, it
@@ -113,37 +94,6 @@ class BindingRevocation:
         )
         self._outbox.put(Send(answer_to(message, status), self._config.address, source))
 
-    def refused(self, source: IPv6Address, now: Instant) -> bool:
-        """A Binding Error with status 2 from a MAG that an indication waits for: it knows no
-        revocation, and the bindings end without its help."""
-        waiting = [entry for entry in self._outstanding.values() if entry.peer == source]
-        for outstanding in waiting:
-            self._complete(outstanding, now)
-        return bool(waiting)
-
-    def deadline(self) -> float | None:
-        """Monotonic time (s) at which `handle_timer` wants to be called."""
-        return min((entry.deadline for entry in self._outstanding.values()), default=None)
-
-    def handle_timer(self, now: Instant) -> None:
-        """RFC 5846 section 6.3: again with a timeout that doubles, and in the end without answer
-        the bindings are cleaned up all the same."""
-        for outstanding in list(self._outstanding.values()):
-            if outstanding.deadline > now.monotonic:
-                continue
-            sequence = outstanding.message.sequence
-            if outstanding.retries_left == 0:
-                self._outbox.put(Log("bri-expired", {"sequence": sequence}))
-                self._complete(outstanding, now)
-                continue
-            outstanding.retries_left -= 1
-            outstanding.timeout_s = min(
-                outstanding.timeout_s * 2, self._config.max_brack_timeout_ms / 1000
-            )
-            outstanding.deadline = now.monotonic + outstanding.timeout_s
-            self._outbox.put(Log("bri-retransmitted", {"sequence": sequence}))
-            self._outbox.put(Send(outstanding.message, self._config.address, outstanding.peer))
-
     def _indicate(
         self,
         message: BindingRevocationIndication,
@@ -152,54 +102,44 @@ class BindingRevocation:
         order: _Order,
         now: Instant,
     ) -> None:
-        sequence = self._allocate()
-        message = BindingRevocationIndication(
-            message.trigger,
-            sequence,
-            message.options,
-            global_revocation=message.global_revocation,
-        )
         for entry in entries:
             entry.revocation_in_progress = True
-        timeout_s = self._config.init_min_delay_bris_ms / 1000
         order.left += 1
-        self._outstanding[sequence] = _Outstanding(
-            message,
-            peer,
-            entries,
-            order,
-            timeout_s,
-            now.monotonic + timeout_s,
-            self._config.bri_max_retries_number,
-        )
-        self._outbox.put(Send(message, self._config.address, peer))
-        self._outbox.put(Log("bri-sent", {"sequence": sequence, "to": str(peer)}))
 
-    def _allocate(self) -> int:
-        """RFC 5846 section 5.1: no two outstanding indications have the same sequence number."""
-        while self._next_sequence in self._outstanding:
-            self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
-        sequence = self._next_sequence
-        self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
-        return sequence
+        def told(conclusion: Conclusion, status: int, then: Instant) -> None:
+            # Without an answer, or one that means anything, the bindings end without the MAG's
+            # help (RFC 5846 section 6.3).
+            if conclusion is Conclusion.REFUSED:
+                self._give_up(entries, order, status)
+            else:
+                self._complete(entries, order, then)
 
-    def _complete(self, outstanding: _Outstanding, now: Instant) -> None:
+        self._indications.send(message, peer, told, now)
+
+    def _complete(self, entries: list[BindingCacheEntry], order: _Order, now: Instant) -> None:
         """Delete the bindings, but for those that moved to another MAG meanwhile."""
-        for entry in outstanding.entries:
+        for entry in entries:
             if entry.revocation_in_progress and self._registrations.revoked(entry, now):
-                outstanding.order.revoked += 1
-        self._settle(outstanding)
+                order.revoked += 1
+        self._settle(order)
 
-    def _give_up(self, outstanding: _Outstanding, refusal: str) -> None:
-        for entry in outstanding.entries:
+    def _give_up(self, entries: list[BindingCacheEntry], order: _Order, status: int) -> None:
+        for entry in entries:
             entry.revocation_in_progress = False
-        outstanding.order.refusal = refusal
-        self._settle(outstanding)
+        order.refusal = f"the MAG answered with status {status}"
+        self._settle(order)
 
-    def _settle(self, outstanding: _Outstanding) -> None:
-        del self._outstanding[outstanding.message.sequence]
-        order = outstanding.order
+    def _settle(self, order: _Order) -> None:
         order.left -= 1
         if order.left == 0:
             result = None if order.refusal else {"revoked": order.revoked}
             self._outbox.put(Reply(order.token, result, order.refusal))
+
+
+def _by_peer(
+    entries: Iterable[BindingCacheEntry],
+) -> list[tuple[IPv6Address, list[BindingCacheEntry]]]:
+    by_peer: dict[IPv6Address, list[BindingCacheEntry]] = {}
+    for entry in entries:
+        by_peer.setdefault(entry.proxy_coa, []).append(entry)
+    return sorted(by_peer.items())

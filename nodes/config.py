@@ -146,7 +146,8 @@ class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=
 
 class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`max_delay_before_new_bce_assign_ms` of 0: a request with handoff state unknown doesn't wait
-    (RFC 5213 section 5.4.1.2 wants this to be configurable)."""
+    (RFC 5213 section 5.4.1.2 wants this to be configurable). `revoke_on_handover`: the MAG that a
+    mobile node leaves is told, or asked (RFC 5846 section 8.1)."""
 
     address: IPv6Address
     prefix_pool: IPv6Network
@@ -167,6 +168,7 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     bri_max_retries_number: Annotated[int, msgspec.Meta(ge=0)] = 1
     init_min_delay_bris_ms: Annotated[int, msgspec.Meta(ge=500)] = 1_000
     max_brack_timeout_ms: Annotated[int, msgspec.Meta(ge=500)] = 2_000
+    revoke_on_handover: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -64,10 +64,14 @@ class Revoke(
     tag="revoke",
     kw_only=True,
 ):
-    """Of a mobile node, one binding (by BID or access name) or all; or all of a MAG."""
+    """Of a mobile node, one binding (by BID or access name) or all; or all of a MAG, of a realm
+    (what follows the "@" of MN-IDs), or of a realm at a MAG."""
 
     mn: str | None = None
     binding: int | str | None = None
+    realm: Annotated[str, msgspec.Meta(min_length=1, max_length=253, pattern="^[^@]+$")] | None = (
+        None
+    )
     mag: IPv6Address | None = None
     id: Any = None
 

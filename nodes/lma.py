@@ -17,9 +17,11 @@ from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.flow_mobility_initiate import NOT_SUPPORTED
+from nodes.handover_revocation import HandoverRevocation
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
 from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
+from nodes.revocation_indications import RevocationIndications
 from nodes.uplink_following import UplinkFollowing
 from nodes.wire.messages import (
     BindingError,
@@ -50,7 +52,13 @@ class LocalMobilityAnchor:
             config.address, config, incarnation, self.bindings.peers, self, self._outbox
         )
         self.heartbeats.announce(config.authorized_mags)
-        self.revocations = BindingRevocation(config, self.registrations, self._outbox, rng)
+        self.indications = RevocationIndications(config, self._outbox, rng)
+        self.revocations = BindingRevocation(
+            config, self.registrations, self.indications, self._outbox
+        )
+        self.handovers = HandoverRevocation(
+            config, self.bindings, self.registrations, self.indications, self._outbox
+        )
 
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
@@ -63,7 +71,7 @@ class LocalMobilityAnchor:
             self.registrations.deadline(),
             self.policies.deadline(),
             self.heartbeats.deadline(),
-            self.revocations.deadline(),
+            self.indications.deadline(),
             self.awaited.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
@@ -72,7 +80,7 @@ class LocalMobilityAnchor:
         self.flows.handle_timer(now)
         self.registrations.handle_timer(now)
         self.heartbeats.handle_timer(now)
-        self.revocations.handle_timer(now)
+        self.indications.handle_timer(now)
         self._settle(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
@@ -86,7 +94,7 @@ class LocalMobilityAnchor:
         elif isinstance(message, UpdateNotificationAcknowledgement):
             self.flows.acknowledged(message, source, now)
         elif isinstance(message, BindingRevocationAcknowledgement):
-            self.revocations.acknowledged(message, source, now)
+            self.indications.acknowledged(message, source, now)
         elif isinstance(message, BindingRevocationIndication):
             if source in self.config.authorized_mags:
                 self.revocations.refuse(message, source)
@@ -137,6 +145,7 @@ class LocalMobilityAnchor:
 
     def _settle(self, now: Instant) -> None:
         """After every input: what follows from it besides."""
+        self.handovers.settle(self.registrations.handovers.take(), now)
         self.awaited.evaluate(now)
         self.policies.evaluate(now)
         self.following.refresh()
@@ -197,10 +206,24 @@ class LocalMobilityAnchor:
         self.revocations.revoke_all(mag, entries, token, now)
         return self._settle(now)
 
+    def revoke_realm(self, realm: str, mag: IPv6Address | None, token: int, now: Instant) -> None:
+        """Revoke all bindings of the mobile nodes of a realm, at one MAG or at all."""
+        entries = [
+            entry
+            for entry in self.bindings
+            if entry.registered
+            and entry.mn_id.endswith(f"@{realm}")
+            and mag in (None, entry.proxy_coa)
+        ]
+        if not entries:
+            return self.answer(token, error=f"realm is {realm!r}; expected one with bindings there")
+        self.revocations.revoke_realm(realm, entries, token, now)
+        return self._settle(now)
+
     def _unrecognized(self, peer: IPv6Address, now: Instant) -> None:
         """A Binding Error doesn't say what it is about (RFC 6275 section 6.1.9): it concerns each
         kind of message that `peer` hasn't answered yet."""
         heartbeats = self.heartbeats.refused(peer)
-        revocations = self.revocations.refused(peer, now)
+        revocations = self.indications.unsupported(peer, now)
         if not heartbeats and not revocations:
             self.flows.unsupported(peer)

@@ -77,13 +77,15 @@ def _bids(core: LocalMobilityAnchor, mn_id: str, to: Targets) -> tuple[int, ...]
 
 
 def _revoke(core: LocalMobilityAnchor, request: Revoke, token: int) -> None:
-    if (request.mn is None) == (request.mag is None):
-        return core.answer(token, error="mn, mag: expected one of them")
-    if request.mag is not None:
+    if request.mn is None:
         if request.binding is not None:
             return core.answer(token, error="binding: only with mn")
-        return core.revoke_mag(request.mag, token, now())
-    assert request.mn is not None
+        if request.realm is not None:
+            return core.revoke_realm(request.realm, request.mag, token, now())
+        if request.mag is not None:
+            return core.revoke_mag(request.mag, token, now())
+    if request.mn is None or request.mag is not None or request.realm is not None:
+        return core.answer(token, error="expected mn, or mag, or realm, or both of these")
     bid = None
     if request.binding is not None:
         bid = core.resolve(request.mn, request.binding)

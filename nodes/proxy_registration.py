@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant, Log, Outbox, Send
@@ -20,6 +19,8 @@ from nodes.binding_cache import (
 from nodes.config import LmaConfig
 from nodes.default_path import DefaultPath
 from nodes.flow_mobility import FlowMobility
+from nodes.handovers import Handovers
+from nodes.held_requests import HeldRequest, HeldRequests
 from nodes.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
 from nodes.proxy_binding_acknowledgement import acknowledge
 from nodes.registration_checks import check, look_up_keys
@@ -40,18 +41,6 @@ _TIMESTAMP_REFUSED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HeldRequest:
-    """A request that waits until `deadline` for the deregistration of `bid`. It has passed the
-    checks, and is as fresh as it was when it came."""
-
-    message: ProxyBindingUpdate
-    request: Request
-    source: IPv6Address
-    bid: int
-    deadline: float
-
-
 class ProxyRegistration:
     def __init__(
         self,
@@ -68,21 +57,19 @@ class ProxyRegistration:
         self._outbox = outbox
         self._prefixes = PrefixAllocation(config, bindings)
         self._default_path = DefaultPath()
-        self._held: list[HeldRequest] = []
+        self.held = HeldRequests()
+        self.handovers = Handovers()
 
     def deadline(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""
-        deadlines = [held.deadline for held in self._held]
-        deadlines += [_due(entry) for entry in self._bindings]
-        return min(deadlines, default=None)
+        deadlines = [self.held.deadline(), *(_due(entry) for entry in self._bindings)]
+        return min((due for due in deadlines if due is not None), default=None)
 
     def handle_timer(self, now: Instant) -> None:
         for entry in list(self._bindings):
             if _due(entry) <= now.monotonic:
                 self._delete(entry, now)
-        due_requests = [held for held in self._held if held.deadline <= now.monotonic]
-        self._held = [held for held in self._held if held.deadline > now.monotonic]
-        for held in due_requests:
+        for held in self.held.due(now.monotonic):
             self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
 
     def receive(self, message: ProxyBindingUpdate, source: IPv6Address, now: Instant) -> None:
@@ -116,7 +103,7 @@ class ProxyRegistration:
         wait_on_unknown: bool,
     ) -> None:
         """Steps 13 and 14 of RFC 5213 section 5.3.1, for a request that has passed the others."""
-        earlier = self._release(request)
+        earlier = self.held.release(request)
         wait = wait_on_unknown and self._config.max_delay_before_new_bce_assign_ms > 0
         lookup = self._bindings.look_up(request, wait_on_unknown=wait)
         if isinstance(lookup, RejectRequest):
@@ -126,7 +113,9 @@ class ProxyRegistration:
             deadline = now.monotonic + self._config.max_delay_before_new_bce_assign_ms / 1000
             if earlier is not None:
                 deadline = earlier.deadline
-            self._held.append(HeldRequest(message, request, source, lookup.entry.bid, deadline))
+            else:
+                self.handovers.supposed(lookup.entry)
+            self.held.hold(HeldRequest(message, request, source, lookup.entry.bid, deadline))
             self._outbox.put(Log("registration-held", {"mn": request.mn_id}))
             return None
         if isinstance(lookup, UpdateEntry):
@@ -137,19 +126,6 @@ class ProxyRegistration:
             return None
         assert isinstance(lookup, CreateSession)
         return self._create(lookup, message, request, source, now)
-
-    def _release(self, request: Request) -> HeldRequest | None:
-        """The held request that `request` replaces, no longer held: of the same interface."""
-        for held in self._held:
-            if (
-                held.request.mn_id == request.mn_id
-                and held.request.proxy_coa == request.proxy_coa
-                and held.request.access_technology == request.access_technology
-                and held.request.link_layer_id == request.link_layer_id
-            ):
-                self._held.remove(held)
-                return held
-        return None
 
     def _session_of(
         self, message: ProxyBindingUpdate, request: Request | None, proxy_coa: IPv6Address
@@ -212,6 +188,7 @@ class ProxyRegistration:
             return self._deregister(entry, message, request, source, now)
         event = "extended" if entry.proxy_coa == request.proxy_coa else "handed-off"
         if event == "handed-off":
+            self.handovers.certain(entry, request)
             self._flows.binding_removed(entry, "the target moved to another MAG")
             entry.access_link_report = AccessLinkReport()  # that was of the other link
         entry.proxy_coa = request.proxy_coa
@@ -289,10 +266,18 @@ class ProxyRegistration:
             link_local_address=entry.link_local_address,
         )
         self._outbox.put(Send(reply, self._config.address, source))
-        waiting = [held for held in self._held if held.bid == entry.bid]
-        self._held = [held for held in self._held if held.bid != entry.bid]
-        for held in waiting:
+        self.admit_waiting(entry.bid, now)
+
+    def admit_waiting(self, bid: int, now: Instant) -> None:
+        """Go on with the requests that waited for the deregistration of `bid`."""
+        for held in self.held.waiting_for(bid):
             self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
+
+    def left(self, entry: BindingCacheEntry, now: Instant) -> None:
+        """The MAG of `entry` says that the mobile node is gone, which is as good as a
+        deregistration (RFC 5846 section 8.1)."""
+        self._end(entry, "the target's MAG has released it", now)
+        self.admit_waiting(entry.bid, now)
 
     def invalidate(self, peer: IPv6Address, now: Instant) -> None:
         """`peer` failed: its bindings are invalid (RFC 5847 section 3). They stay as long as after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from ipaddress import IPv6Address
 
 import pytest
 from hypothesis import given
@@ -66,6 +67,37 @@ def test_all_of_a_mag_without_options_rfc5846_8_1(domain: type[Domain]) -> None:
     assert not network.mags["mag2"].forwarding.hosted
 
 
+@pytest.mark.parametrize("mag", [None, Domain.MAG2])
+def test_all_of_a_realm_by_an_identifier_without_user_rfc5846_8_1(
+    domain: type[Domain], mag: IPv6Address | None
+) -> None:
+    network = domain.network("unique")
+    network.lma.core.revoke_realm("example.org", mag, 9, domain.at(network.seconds))
+    network.take_from_lma()
+    for message in indications(network):
+        assert message.global_revocation
+        assert message.trigger == RevocationTrigger.REVOKING_MOBILITY_NODE_LOCAL_POLICY
+        assert message.options == (MobileNodeIdentifier.of("@example.org"),)
+    network.run(1)
+    told = ["BRI lma>mag1", "BRI lma>mag2", "BRA mag1>lma", "BRA mag2>lma"]
+    assert network.messages() == [m for m in told if mag is None or "mag2" in m]
+    assert network.replies[9].result == {"revoked": 2 if mag is None else 1}
+    bound = [entry.proxy_coa for entry in network.lma.core.bindings]
+    assert bound == ([] if mag is None else [domain.MAG1])
+    assert not network.mags["mag2"].forwarding.hosted
+
+
+@pytest.mark.parametrize("realm", ["org", "xample.org", "foo.example.org"])
+def test_a_realm_is_all_that_follows_the_at_sign_rfc5846_8_1(
+    domain: type[Domain], realm: str
+) -> None:
+    network = domain.network("unique")
+    network.lma.core.revoke_realm(realm, None, 9, domain.at(network.seconds))
+    network.take_from_lma()
+    assert network.messages() == []
+    assert network.replies[9].error
+
+
 def test_the_mobile_node_has_no_router_there_any_more_rfc5846_9_1(domain: type[Domain]) -> None:
     network = domain.network("unique")
     network.advertised.clear()
@@ -105,8 +137,8 @@ def test_the_timeout_doubles_up_to_its_maximum_rfc5846_6_3(domain: type[Domain])
     anchor.receive(domain.pbu())
     anchor.core.revoke(domain.MN, None, 1, domain.at(0))
     times = []
-    while anchor.core.revocations.deadline() is not None:
-        times.append(anchor.core.revocations.deadline())
+    while anchor.core.indications.deadline() is not None:
+        times.append(anchor.core.indications.deadline())
         anchor.timer(times[-1] or 0)
     assert times == [0.5, 1.5, 3.5, 5.5, 7.5]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from nodes.actions import Reply, Send
-from nodes.control_requests import AddFlow, ListBindings, MoveFlow
+from nodes.control_requests import AddFlow, ListBindings, MoveFlow, Revoke
 from nodes.flow_mobility_cache import FlowAction
 from nodes.operations import list_flows, operate
-
-if TYPE_CHECKING:
-    from tests.domain import Domain
+from tests.domain import Domain
 
 
 def add(domain: type[Domain], **changes: Any) -> AddFlow:
@@ -52,3 +52,42 @@ def test_a_binding_that_waits_for_its_end_is_shown_as_such_rfc5213_5_3_5(
     operate(network.lma.core, ListBindings(), 1)
     (reply,) = domain.of(Reply, network.lma.taken())
     assert [entry["state"] for entry in reply.result] == ["deregistered", "registered"]
+
+
+@pytest.mark.parametrize(
+    ("what", "trigger", "peers"),
+    [
+        ({"mn": Domain.MN}, 1, [Domain.MAG1, Domain.MAG2]),
+        ({"mn": Domain.MN, "binding": "cell"}, 1, [Domain.MAG2]),
+        ({"mag": Domain.MAG1}, 128, [Domain.MAG1]),
+        ({"realm": "example.org"}, 129, [Domain.MAG1, Domain.MAG2]),
+        ({"realm": "example.org", "mag": Domain.MAG2}, 129, [Domain.MAG2]),
+    ],
+)
+def test_what_is_revoked_rfc5846_8_1(
+    domain: type[Domain], what: dict[str, Any], trigger: int, peers: list[object]
+) -> None:
+    network = domain.network("unique")
+    operate(network.lma.core, Revoke(**what), 1)
+    sent = domain.of(Send, network.lma.taken())
+    assert [action.destination for action in sent] == peers
+    assert {getattr(action.message, "trigger", None) for action in sent} == {trigger}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {},
+        {"mn": Domain.MN, "mag": Domain.MAG1},
+        {"mn": Domain.MN, "realm": "example.org"},
+        {"mag": Domain.MAG1, "binding": "cell"},
+        {"realm": "example.org", "binding": 1},
+        {"binding": 1},
+    ],
+)
+def test_what_cannot_be_revoked_is_refused(domain: type[Domain], what: dict[str, Any]) -> None:
+    network = domain.network("unique")
+    operate(network.lma.core, Revoke(**what), 1)
+    (reply,) = network.lma.taken()
+    assert isinstance(reply, Reply)
+    assert reply.error
