@@ -22,6 +22,9 @@ TRANSPORTS = {6: "tcp", 17: "udp", 132: "sctp"}
 _OTHER_TRANSPORTS = frozenset({33, 136})
 # Open vSwitch takes this header (RFC 4302) for one of those before the next header.
 _AUTHENTICATION_HEADER = 51
+# What neither selectors nor switches take for the next header. Open vSwitch shows 44 for fragments
+# that aren't the first, whatever is in them.
+_EXTENSION_HEADERS = frozenset({0, 43, 44, 60})
 MAX_MATCHES = 256
 
 Fields = dict[str, FieldValue]
@@ -45,9 +48,8 @@ def selector_matches(
     """Matches of the packets to any of `prefixes` that `selector` matches, no two of which have a
     packet in common. Raises Inexpressible.
 
-    Ports without a next header are those of TCP, UDP and SCTP. Open vSwitch shows port 0 for
-    fragments that aren't the first, so 0, which no packet has (RFC 6335 section 6), is in no range
-    but the whole one.
+    Ports without a next header are those of TCP, UDP and SCTP. Of fragments that aren't the first
+    switches see neither next header nor ports, and so they match only selectors without these.
     """
     if selector.start_spi is not None:
         reason = "OpenFlow 1.3 has no such field; expected a selector without SPI"
@@ -200,14 +202,12 @@ def _named(selector: IPv6TrafficSelector, protocols: range, with_ports: bool) ->
     if _AUTHENTICATION_HEADER in protocols:
         reason = "switches look behind the authentication header; expected values other than 51"
         raise Inexpressible("start_next_header", shown, reason)
-    return list(protocols)
+    found = [number for number in protocols if number not in _EXTENSION_HEADERS]
+    if not found:
+        reason = "an extension header; expected that of what comes after those"
+        raise Inexpressible("start_next_header", shown, reason)
+    return found
 
 
 def _ports(selector: IPv6TrafficSelector, name: str) -> list[tuple[int, int]]:
-    first, last = _bounds(selector, name, 16)
-    if (first, last) == (0, 0):
-        reason = "switches show port 0 for later fragments of packets; expected 1 to 65535"
-        raise Inexpressible(f"start_{name}", _shown(selector, name), reason)
-    if first == 0 and last != 0xFFFF:
-        first = 1
-    return _blocks(first, last, 16)
+    return _blocks(*_bounds(selector, name, 16), 16)

@@ -11,9 +11,11 @@ from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 from tests.controllers.fabrics import HOME, OTHER_HOME
 
 CN = IPv6Address("2001:db8:c::1")
+NO_NEXT_HEADERS = (0, 43, 44, 60, AH)
 PROTOCOLS = st.sampled_from((6, 17, 132, 58, 33, 136, 50, 59, 41)) | st.integers(0, 255).filter(
-    # Switches look behind the authentication header, and so don't see what selectors see.
-    lambda number: number != AH
+    # Switches look behind the authentication header, and so don't see what selectors see; and both
+    # look behind these extension headers.
+    lambda number: number not in NO_NEXT_HEADERS
 )
 
 
@@ -94,20 +96,20 @@ def _at_edges(draw, selector, name, anything, bits):
 
 @st.composite
 def packets_near(draw: st.DrawFn, selector: IPv6TrafficSelector) -> PacketFields:
-    """Legal packets: with ports other than 0 if their protocol has some and they aren't later
-    fragments, and with an SPI if it has that."""
+    """Legal packets: with ports if their protocol has some and they aren't later fragments, and
+    with an SPI if it has that."""
     protocol = _at_edges(draw, selector, "next_header", PROTOCOLS, 8)
     asks_for_ports = selector.start_source_port is not None
     asks_for_ports |= selector.start_destination_port is not None
     if selector.start_next_header is None and asks_for_ports and draw(st.booleans()):
         protocol = draw(st.sampled_from((6, 17, 132)))
-    if protocol == AH:
+    if protocol in NO_NEXT_HEADERS:
         protocol = 59
     ports: tuple[int | None, int | None] = (None, None)
     if protocol in WITH_PORTS and draw(st.integers(0, 7)):
         ports = (
-            _at_edges(draw, selector, "source_port", _number(16), 16) or 1,
-            _at_edges(draw, selector, "destination_port", _number(16), 16) or 1,
+            _at_edges(draw, selector, "source_port", _number(16), 16),
+            _at_edges(draw, selector, "destination_port", _number(16), 16),
         )
     return PacketFields(
         _at_edges(draw, selector, "source_address", SOURCES, 128),
@@ -122,22 +124,12 @@ def packets_near(draw: st.DrawFn, selector: IPv6TrafficSelector) -> PacketFields
 
 def seen_by_switches(selector: IPv6TrafficSelector, packet: PacketFields) -> bool:
     """Whether the selector matches what a switch can see of a packet: DCCP and UDP-Lite have no
-    ports for it, and later fragments have none that aren't in the whole range."""
-    ranges = {
-        "source_port": (selector.start_source_port, selector.end_source_port),
-        "destination_port": (selector.start_destination_port, selector.end_destination_port),
-    }
-    if packet.protocol in (33, 136) and ranges != dict.fromkeys(ranges, (None, None)):
+    ports for it, and fragments that aren't the first neither ports nor a next header."""
+    asks_for_ports = (selector.start_source_port, selector.start_destination_port) != (None, None)
+    if packet.protocol in (33, 136) and asks_for_ports:
         return False
-    if packet.protocol in (6, 17, 132) and packet.source_port is None:
-        ports = {name: 1 if ends == (0, 0xFFFF) else None for name, ends in ranges.items()}
-        packet = PacketFields(
-            packet.source,
-            packet.destination,
-            packet.protocol,
-            ports["source_port"],
-            ports["destination_port"],
-            packet.traffic_class,
-            packet.flow_label,
-        )
+    if packet.protocol in WITH_PORTS and packet.source_port is None:
+        next_header = (selector.start_next_header, selector.end_next_header)
+        if next_header not in ((None, None), (0, 255)):
+            return False
     return selector.matches(packet)

@@ -12,10 +12,12 @@ from ipaddress import IPv6Address
 
 from controllers.fabric import FabricDescription
 from controllers.openflow import Output, Rule, SetField
+from nodes.packet_fields import WITH_PORTS
 from nodes.wire.traffic_selector import PacketFields
 
 FABRIC_MAC = "02:00:00:00:0f:ab"
 ETH_TYPE = 0x86DD
+FRAGMENT = 44
 PORTS_OF = {6: "tcp", 17: "udp", 132: "sctp"}
 # Table of section 7.2.3.8 (prerequisites) of OpenFlow 1.3.5.
 NEEDS = {
@@ -48,7 +50,8 @@ class Packet:
     number: int = 0
 
     def headers(self, in_port: int) -> dict[str, int]:
-        """As Open vSwitch shows them: the ports of later fragments are 0."""
+        """As Open vSwitch shows them: what is in later fragments isn't looked at, and their next
+        header is that of the fragment header."""
         found = {"in_port": in_port, "eth_type": self.eth_type}
         if self.eth_type != ETH_TYPE:
             return found
@@ -60,10 +63,14 @@ class Packet:
             "ip_dscp": seen.traffic_class >> 2,
             "ip_proto": seen.protocol,
         }
-        if seen.protocol in PORTS_OF:
+        if seen.protocol not in WITH_PORTS:
+            return found
+        if seen.source_port is None or seen.destination_port is None:
+            found["ip_proto"] = FRAGMENT
+        elif seen.protocol in PORTS_OF:
             name = PORTS_OF[seen.protocol]
-            found[f"{name}_src"] = seen.source_port or 0
-            found[f"{name}_dst"] = seen.destination_port or 0
+            found[f"{name}_src"] = seen.source_port
+            found[f"{name}_dst"] = seen.destination_port
         return found
 
 

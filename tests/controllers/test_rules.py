@@ -23,6 +23,7 @@ from controllers.rules import (
 from controllers.selector_matches import Inexpressible
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCache, FlowMobilityCacheEntry
 from nodes.northbound import Flow, FlowPath, PrefixPath
+from nodes.packet_fields import WITH_PORTS
 from nodes.selectors import selector_fields
 from nodes.wire.traffic_selector import PacketFields
 from tests.controllers.fabrics import (
@@ -323,7 +324,7 @@ MNS = (("mn1", HOME), ("mn2", OTHER_HOME))
 def _seen_alike(fields):
     """Switches and the LMA see the same of all packets but these."""
     return fields.protocol not in (33, 136) and (
-        fields.protocol not in (6, 17, 132) or fields.source_port is not None
+        fields.protocol not in WITH_PORTS or fields.source_port is not None
     )
 
 

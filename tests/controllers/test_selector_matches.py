@@ -85,7 +85,7 @@ def test_port_range_becomes_masks():
     assert values(found, "ip_proto") == [(6, 0xFF)] * 7
 
 
-@given(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF))
+@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
 def test_port_ranges_take_the_fewest_prefix_masks(one, other):
     first, last = sorted((one, other))
     found = matches(start_next_header=17, start_source_port=first, end_source_port=last)
@@ -118,6 +118,12 @@ def test_whole_port_range_asks_for_a_protocol_with_ports():
     assert values(found, "udp_src") == [None] * 3
 
 
+def test_next_header_range_has_no_extension_headers():
+    """Open vSwitch shows 44 for all fragments that aren't the first."""
+    found = matches(start_next_header=41, end_next_header=47)
+    assert [value for value, _ in values(found, "ip_proto")] == [41, 42, 45, 46, 47]
+
+
 def test_traffic_class_becomes_code_points_without_ecn():
     """RFC 6088 section 3.2: the two bits of ECN MUST be ignored."""
     found = matches(start_traffic_class=0b101110_11, end_traffic_class=0b110000_00)
@@ -144,7 +150,10 @@ def test_flow_label_range_becomes_masks():
             r"start_next_header is 136; .* no ports of 136; expected 6, 17 or 132",
         ),
         ({"start_next_header": 51}, r"start_next_header is 51; .*expected values other than 51"),
-        ({"start_source_port": 0}, r"start_source_port is 0; .*expected 1 to 65535"),
+        (
+            {"start_next_header": 43, "end_next_header": 44},
+            r"start_next_header is 43 and .* is 44; an extension header; expected",
+        ),
         (
             {
                 "start_source_port": 1,
