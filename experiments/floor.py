@@ -183,8 +183,10 @@ def move_floor_ms(
 ) -> float:
     """Decision to arrival at the MN of the first packet that can come over `to`, in ms.
 
-    `sent_s` are the instants at which the CN sent the flow's packets, `signalling` comes from
-    `signalling_ms`. NaN when no packet of the flow reaches the LMA late enough.
+    `sent_s` are the instants at which the CN sent the flow's packets. `signalling` is how long the
+    switch is held back: it comes from `signalling_ms` or `attachment_ms`, or is the uplink floor
+    of an MN that decides and that the LMA follows. NaN when no packet of the flow reaches the LMA
+    late enough.
     """
     ip_bytes = packet_bytes(flow, payload_bytes)
     to_lma = cn_to_lma_ms(spec.topology, ip_bytes)
@@ -205,14 +207,17 @@ def uplink_floor_ms(
     """Decision to arrival at the LMA of the first uplink packet that can come over `to`, in ms.
 
     The MN learns of the move from the first packet that arrives over the new access (RFC 7847
-    section 5.2) and moves what it sends from then on. `sent_s` are the instants at which the MN
-    sent the flow's packets. NaN when it sends none, or when its own static policy decides.
+    section 5.2) and moves what it sends from then on; one that decides itself does so at once.
+    `sent_s` are the instants at which the MN sent the flow's packets. NaN when it sends none, or
+    when its own static policy decides.
     """
-    if spec.protocol.uplink != "reflective" or math.isnan(downlink_floor_ms):
+    knows = 0.0 if spec.protocol.decision_maker == "mn" else downlink_floor_ms
+    static = spec.protocol.decision_maker == "lma" and spec.protocol.uplink == "static"
+    if static or math.isnan(knows):
         return math.nan
     ip_bytes = packet_bytes(flow, payload_bytes)
-    wait = _wait_ms(sent_s, 0.0, decision_s * MS_PER_S + downlink_floor_ms)
-    return downlink_floor_ms + wait + mn_to_lma_ms(spec.topology, to, ip_bytes)
+    wait = _wait_ms(sent_s, 0.0, decision_s * MS_PER_S + knows)
+    return knows + wait + mn_to_lma_ms(spec.topology, to, ip_bytes)
 
 
 def _wait_ms(sent_s: Floats, travel_ms: float, from_ms: float) -> float:

@@ -29,7 +29,7 @@ from experiments.job import Job, write_atomically
 from experiments.roles import MN_ID
 from experiments.signalling_loss import lose_signalling
 from experiments.spec import LinkChange, RunSpec
-from experiments.testbed import RunFailed, bind_flows, end, testbed
+from experiments.testbed import RunFailed, bind_flows, bind_request, end, testbed
 from experiments.traffic import (
     fetch_tcp,
     flow_ids,
@@ -116,7 +116,7 @@ class _Schedule:
         self._orders: dict[int, str] = {}
         self._addresses: dict[str, IPv6Address] = {}
         self._to_attach = {entry.access for entry in job.spec.attachments if entry.dynamic}
-        self._attaching = 0
+        self._mn_orders: dict[int, str] = {}
 
     def run(self) -> None:
         spec = self._job.spec
@@ -132,13 +132,15 @@ class _Schedule:
                 self._sleep_until(at_s)
                 step()
             self._sleep_until(spec.duration_s)
-            for reply in self._session.replies(len(self._orders)):
-                answer = {key: value for key, value in reply.items() if key != "id"}
-                self._events.write("answered", {"order": self._orders[reply["id"]], **answer})
-            for reply in self._mn_session.replies(self._attaching):
-                self._events.write("attached", reply)
+            self._log_answers(self._session, self._orders)
+            self._log_answers(self._mn_session, self._mn_orders)
         finally:
             end(self._traffic)
+
+    def _log_answers(self, session: Session, orders: Mapping[int, str]) -> None:
+        for reply in session.replies(len(orders)):
+            answer = {key: value for key, value in reply.items() if key != "id"}
+            self._events.write("answered", {"order": orders[reply["id"]], **answer})
 
     def _sleep_until(self, at_s: float) -> None:
         sleep_until(self._start_ns + round(at_s * NANOSECONDS))
@@ -148,9 +150,14 @@ class _Schedule:
         self._network.set_access(access, True)
 
     def _bind(self) -> None:
-        self._addresses = bind_flows(self._job.spec, self._session)
+        spec = self._job.spec
+        self._addresses = bind_flows(spec, self._session)
+        if spec.protocol.decision_maker == "mn":
+            for name, address in self._addresses.items():
+                start = spec.flows[name].start
+                self._mn_session.request(bind_request(spec, name, address, start))
         for child in _traffic(
-            self._network, self._job.spec, self._addresses, self._start_ns, self._folder / "logs"
+            self._network, spec, self._addresses, self._start_ns, self._folder / "logs"
         ):
             self._traffic.append(child)
         for child in _losses(self._network, self._job, self._folder):
@@ -173,15 +180,20 @@ class _Schedule:
         control_request(self._state / f"{mag}.sock", request)
 
     def _move(self, number: int) -> None:
-        order = self._job.spec.moves[number]
-        fid = flow_ids(self._job.spec)[order.flow]
+        spec = self._job.spec
+        order, address = spec.moves[number], self._addresses[spec.moves[number].flow]
+        fid, what = flow_ids(spec)[order.flow], f"{order.flow} to {order.to}"
         self._events.write("order", {"flow": order.flow, "to": order.to, "move": number + 1})
+        if spec.protocol.decision_maker == "mn":
+            decision = bind_request(spec, order.flow, address, order.to)
+            self._mn_orders[self._mn_session.send(decision)] = what
+            return
         request: dict[str, Any] = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": order.to}
         if order.to in self._to_attach:
             self._to_attach.remove(order.to)
             request["await_ms"] = AWAIT_MS
-            self._attach_to_session(order.to, self._addresses[order.flow])
-        self._orders[self._session.send(request)] = f"{order.flow} to {order.to}"
+            self._attach_to_session(order.to, address)
+        self._orders[self._session.send(request)] = what
 
     def _attach_to_session(self, access: str, address: IPv6Address) -> None:
         """Order the MN to attach its interface to the session that has `address`."""
@@ -198,8 +210,7 @@ class _Schedule:
             "handoff_indicator": int(HandoffHint.NEW_INTERFACE_SHARING_PREFIXES),
             "prefixes": prefixes,
         }
-        self._mn_session.send(request)
-        self._attaching += 1
+        self._mn_orders[self._mn_session.send(request)] = f"attach to {access}"
 
 
 def _traffic(

@@ -310,7 +310,21 @@ def _floors(
     spec, to = job.spec, record.move.to
     flow = spec.flows[record.move.flow]
     decision_s = (record.decision or 0) / TICKS_PER_S
-    if record.attaches:
+
+    def uplink(downlink_floor_ms: float) -> float:
+        return floor.uplink_floor_ms(
+            spec,
+            flow,
+            to,
+            decision_s,
+            downlink_floor_ms=downlink_floor_ms,
+            sent_s=trace.up.sent_s(),
+            payload_bytes=_usual_size(trace.up),
+        )
+
+    if spec.protocol.decision_maker == "mn":
+        held = uplink(0.0)  # the LMA follows the uplink
+    elif record.attaches:
         held = floor.attachment_ms(
             spec,
             to,
@@ -325,26 +339,16 @@ def _floors(
             signalling.control_bytes(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
             signalling.control_bytes(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
         )
-    down_bytes = _usual_size(trace.down)
     lowest = floor.move_floor_ms(
         spec,
         flow,
         to,
         decision_s,
         sent_s=trace.down.sent_s(),
-        payload_bytes=down_bytes,
+        payload_bytes=_usual_size(trace.down),
         signalling=held,
     )
-    uplink = floor.uplink_floor_ms(
-        spec,
-        flow,
-        to,
-        decision_s,
-        downlink_floor_ms=lowest,
-        sent_s=trace.up.sent_s(),
-        payload_bytes=_usual_size(trace.up),
-    )
-    return _resolved(lowest), _resolved(uplink)
+    return _resolved(lowest), _resolved(uplink(lowest))
 
 
 def _usual_size(way: Way) -> int:

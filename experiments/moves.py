@@ -1,4 +1,4 @@
-"""The moves of a run as they were ordered and as they went, from what the LMA logged."""
+"""The moves of a run as they were ordered and as they went, from what LMA or MN logged."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from experiments.event_log import Event
 from experiments.frames import TICKS_PER_S
 from experiments.spec import Move, RunSpec
 from topologies.model import Role
+
+# By which a decision may seem to precede its order: two clocks are read at the start of a run.
+EARLY_TICKS = TICKS_PER_S // 1000
 
 
 @dataclass
@@ -48,24 +51,26 @@ def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
 
 
 def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]) -> None:
-    """Fill in what the LMA's events say. Events of one node are in its own order, so what comes
-    between two decisions belongs to the first; acknowledgements are told apart by sequence."""
+    """Fill in what the LMA's events say, and the decisions of an MN that decides. Events of one
+    node are in its own order, so what comes between two decisions belongs to the first;
+    acknowledgements are told apart by sequence."""
     fids = {name: number for number, name in enumerate(spec.flows, start=1)}
     lma = spec.topology.node_with_role(Role.LMA)
+    decider, names = _decider(spec)
     waiting = sorted(records, key=lambda record: record.planned)
     decided: list[MoveRecord] = []  # the latest first
     current: MoveRecord | None = None
     for tick, node, event, detail in events:
+        if event == "decision" and node == decider:
+            current = _decided(waiting, fids, detail, names, tick)
+            if current is not None:
+                current.decision = tick
+                decided.insert(0, current)
         if node != lma:
             continue
         of_flow = [r for r in decided if fids[r.move.flow] == detail.get("fid")]
         signalled = [r for r in decided if detail.get("sequence") in r.sequences]
         match event:
-            case "decision":
-                current = _decided(waiting, fids, detail)
-                if current is not None:
-                    current.decision = tick
-                    decided.insert(0, current)
             case "fmi-sent":
                 for record in signalled[:1] or ([current] if current else []):
                     record.fmi_sent.append(tick)
@@ -81,12 +86,30 @@ def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]
                     record.failed = str(detail.get("reason", "no reason given"))
 
 
+def _decider(spec: RunSpec) -> tuple[str, dict[str, str]]:
+    """The node whose decisions are the moves, and what it calls each access."""
+    topology = spec.topology
+    if spec.protocol.decision_maker == "lma":
+        names = {access: access for access in topology.accesses}
+        return topology.node_with_role(Role.LMA), names
+    mn = topology.node_with_role(Role.MN)
+    return mn, {access: link.interface(mn) for access, link in topology.accesses.items()}
+
+
 def _decided(
-    waiting: list[MoveRecord], fids: dict[str, int], detail: dict[str, Any]
+    waiting: list[MoveRecord],
+    fids: dict[str, int],
+    detail: dict[str, Any],
+    names: dict[str, str],
+    tick: int,
 ) -> MoveRecord | None:
-    """The next planned move that a decision is about; it no longer waits then."""
+    """The next planned move that a decision is about; it no longer waits then. What was decided
+    before it was ordered, like where a flow begins, is about none."""
     for record in waiting:
-        if fids[record.move.flow] == detail.get("fid") and record.move.to == detail.get("to"):
+        target = names[record.move.to]
+        if tick >= record.planned - EARLY_TICKS and (
+            (fids[record.move.flow], target) == (detail.get("fid"), detail.get("to"))
+        ):
             waiting.remove(record)
             return record
     return None

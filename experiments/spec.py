@@ -25,7 +25,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `prefix_delivery`: `on-move` signals a prefix to the target MAG when a flow moves (FMI);
     `at-attach` puts it in place when an interface attaches (PBA with the L bit, RFC 7864 3.3).
     `uplink`: `reflective` follows the network (RFC 7847), `static` obeys the MN's own policy.
-    `decision_maker`: with `mn`, the LMA follows what the MN does (RFC 7864 section 3.1).
+    `decision_maker`: with `mn`, moves are ordered at the MN, and the LMA follows what the MN does
+    (RFC 7864 section 3.1).
     `attachment`: how MAGs learn of the MN, by the link alone or with layer-2 signalling
     (docs/layer-2-signalling.md).
     `granularity`: with `flow`, MAGs are told of each flow and let no other pass (section 3.4).
@@ -194,11 +195,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     f"flows.{name}.until_s: {flow.until_s}; "
                     f"expected more than from_s = {flow.from_s}"
                 )
-        if self.protocol.decision_maker == "mn" and (self.moves or self.protocol.policies):
-            raise ValueError(
-                'protocol.decision_maker: "mn"; moves and policies are decisions of the LMA, '
-                "expected none of them"
-            )
+        self._check_decision_maker()
         for index, settings in enumerate(self.protocol.policies):
             make_policy(settings, f"protocol.policies[{index}]")
         for number, move in enumerate(self.moves):
@@ -215,6 +212,29 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise ValueError(
                     f"attachments[{number}].access: {attachment.access!r}; expected one of {known}"
                 )
+
+    def _check_decision_maker(self) -> None:
+        """With an MN that decides, a move is its decision (RFC 7864 section 3.1: one of both)."""
+        protocol = self.protocol
+        if protocol.decision_maker != "mn":
+            return
+        if protocol.policies:
+            raise ValueError(
+                'protocol.decision_maker: "mn"; policies are decisions of the LMA, '
+                "expected none of them"
+            )
+        if any(attachment.dynamic for attachment in self.attachments):
+            raise ValueError(
+                'protocol.decision_maker: "mn"; dynamic attachment waits for the LMA to move the '
+                "flow, expected no attachment with dynamic = true"
+            )
+        lacking = protocol.prefix_model != "shared" and protocol.prefix_delivery == "on-move"
+        if self.moves and lacking:
+            raise ValueError(
+                'protocol.prefix_delivery: "on-move"; an MN that decides sends over the other MAG '
+                "before the LMA can signal it a prefix, expected "
+                '"at-attach", or prefix_model = "shared"'
+            )
 
     def dynamic(self, access: str) -> bool:
         """Whether the MN attaches to `access` with the first move there."""

@@ -23,6 +23,7 @@ from topologies.network import Network, running
 READY_LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
 UDP, TCP = 17, 6
+PRIORITY_STEP = 10
 
 
 class RunFailed(RuntimeError):
@@ -153,9 +154,33 @@ def flow_addresses(spec: RunSpec, bindings: list[dict[str, Any]]) -> dict[str, I
     return addresses
 
 
+def bind_request(spec: RunSpec, name: str, address: IPv6Address, access: str) -> dict[str, Any]:
+    """The order to an MN that decides: flow `name`, whose packets go to `address`, leaves over
+    `access` from now on."""
+    fid = flow_ids(spec)[name]
+    return {
+        "op": "bind-flow",
+        "fid": fid,
+        "priority": PRIORITY_STEP * fid,
+        "selector": _selector(spec, spec.flows[name], address),
+        "to": spec.topology.access_link(access).interface(spec.topology.node_with_role(Role.MN)),
+    }
+
+
 def _add_flow(
     spec: RunSpec, fid: int, flow: UdpFlow | TcpDownload, address: IPv6Address
 ) -> dict[str, Any]:
+    return {
+        "op": "add-flow",
+        "mn": MN_ID,
+        "fid": fid,
+        "priority": PRIORITY_STEP * fid,
+        "selector": _selector(spec, flow, address),
+        "to": flow.start,
+    }
+
+
+def _selector(spec: RunSpec, flow: UdpFlow | TcpDownload, address: IPv6Address) -> dict[str, Any]:
     udp = isinstance(flow, UdpFlow)
     selector: dict[str, Any] = {
         "start_source_address": str(correspondent_address(spec)),
@@ -165,11 +190,4 @@ def _add_flow(
     }
     if udp:
         selector["start_destination_port"] = flow.port
-    return {
-        "op": "add-flow",
-        "mn": MN_ID,
-        "fid": fid,
-        "priority": 10 * fid,
-        "selector": selector,
-        "to": flow.start,
-    }
+    return selector

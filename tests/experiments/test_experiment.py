@@ -110,6 +110,52 @@ def test_what_makes_no_run_is_refused(changes: dict[str, Any], text: str) -> Non
     assert text in str(caught.value)
 
 
+MN_DECIDES = {"prefix_model": "shared", "decision_maker": "mn"}
+DYNAMIC_CELL = [
+    {"access": "wlan", "at_s": 1.0},
+    {"access": "cell", "at_s": 2.0, "dynamic": True},
+]
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [MN_DECIDES, {**MN_DECIDES, "prefix_model": "unique", "prefix_delivery": "at-attach"}],
+)
+def test_moves_may_be_decisions_of_the_mn(protocol: dict[str, Any]) -> None:
+    (point,) = points("test", made(base={**BASE, "protocol": protocol}, parts={"p": {}}))
+    assert point.spec.moves
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        (
+            {"protocol": {**MN_DECIDES, "policies": [{"kind": "load-balance"}]}},
+            "policies are decisions of the LMA",
+        ),
+        (
+            {"protocol": {**MN_DECIDES, "prefix_model": "unique"}},
+            'protocol.prefix_delivery: "on-move"; an MN that decides',
+        ),
+        (
+            {
+                "protocol": {**MN_DECIDES, "attachment": "layer-2"},
+                "attachments": DYNAMIC_CELL,
+                "flows": {"a": BASE["flows"]["a"]},
+                "moves": BASE["moves"][:1],
+            },
+            "dynamic attachment waits for the LMA",
+        ),
+    ],
+)
+def test_what_an_mn_that_decides_can_not_have_is_refused(
+    changes: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        points("test", made(base={**BASE, **changes}, parts={"p": {}}))
+    assert text in str(caught.value)
+
+
 def test_every_experiment_of_the_project_makes_runs() -> None:
     assert available()
     for name in available():

@@ -134,6 +134,46 @@ def test_a_static_uplink_has_no_floor() -> None:
     assert math.isnan(found)
 
 
+def test_an_mn_that_decides_is_followed_by_its_uplink_by_hand() -> None:
+    spec = run_spec(protocol={"decision_maker": "mn"})
+    flow = spec.flows["a"]
+    # The next packet of the MN leaves 4 ms after the decision; 234 octets on the access, then 274.
+    uplink = 4 + 25 + 234 * 8 / 10e3 + 10 + 2 * 274 * 8 / 1e6
+    found = floor.uplink_floor_ms(
+        spec,
+        flow,
+        "cell",
+        12.003,
+        downlink_floor_ms=math.nan,
+        sent_s=np.array([12.002, 12.007, 12.027]),
+        payload_bytes=172,
+    )
+    assert found == pytest.approx(uplink)
+    # That is at the LMA at 12.0421916; the CN's next packet is there at 12.045 and 1.872 us.
+    lowest = floor.move_floor_ms(
+        spec,
+        flow,
+        "cell",
+        12.003,
+        sent_s=np.array([12.0, 12.02, 12.04, 12.06]),
+        payload_bytes=172,
+        signalling=found,
+    )
+    down = 10 + 2 * 274 * 8 / 1e6 + 25 + 234 * 8 / 20e3
+    assert lowest == pytest.approx(45 - 3 + 234 * 8 / 1e6 + down)
+
+
+def test_an_mn_that_decides_and_sends_nothing_is_not_followed() -> None:
+    spec = run_spec(protocol={"decision_maker": "mn"})
+    flow = spec.flows["a"]
+    nothing = np.array([11.0])
+    where = {"sent_s": nothing, "payload_bytes": 172}
+    held = floor.uplink_floor_ms(spec, flow, "cell", 12.0, downlink_floor_ms=0.0, **where)
+    assert math.isnan(held)
+    where["sent_s"] = np.array([13.0])
+    assert math.isnan(floor.move_floor_ms(spec, flow, "cell", 12.0, signalling=held, **where))
+
+
 def test_no_path_is_an_error() -> None:
     with pytest.raises(ValueError, match="no path from cn to mn"):
         floor.path_between(run_spec().topology, "cn", "mn")

@@ -60,3 +60,24 @@ def test_the_source_of_a_move_is_where_the_one_before_left_the_flow() -> None:
     moves = [{"flow": "a", "to": "wlan", "at_s": 20}, {"flow": "a", "to": "cell", "at_s": 12}]
     back, there = plan(run_spec(moves=moves), (20.0, 12.0))
     assert (there.source, back.source) == ("wlan", "cell")
+
+
+def test_the_decisions_of_an_mn_that_decides_are_its_own() -> None:
+    """What it decided before, like where its flows begin, is about no move; and what the LMA logs
+    when it follows is no decision."""
+    moves = [{"flow": "a", "to": to, "at_s": at_s} for to, at_s in (("cell", 12), ("wlan", 20))]
+    spec = run_spec(protocol={"decision_maker": "mn"}, moves=moves)
+    there, back = plan(spec, (12.0, 20.0))
+    events = [
+        Event(300_000, "mn", "decision", {"fid": 1, "to": "mn-wlan"}),
+        Event(1_199_999, "mn", "decision", {"fid": 1, "to": "mn-cell"}),
+        event(1_203_000, "decision", fid=1, to="cell"),
+        event(1_203_000, "switched", fid=1, to="cell"),
+        Event(2_000_000, "mn", "decision", {"fid": 2, "to": "mn-wlan"}),
+        Event(2_000_000, "mn", "decision", {"fid": 1, "to": "mn-wlan"}),
+        event(2_001_000, "decision", fid=1, to="wlan"),
+        event(2_001_000, "switched", fid=1, to="wlan"),
+    ]
+    follow([there, back], spec, events)
+    assert (there.decision, there.switched) == (1_199_999, 1_203_000)
+    assert (back.decision, back.switched) == (2_000_000, 2_001_000)

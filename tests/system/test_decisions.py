@@ -7,13 +7,18 @@ from typing import Any
 
 import pytest
 
+from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
+from experiments.job import Job
+from experiments.measure import analyse_run
+from nodes.strict import from_json
 from nodes.wire.capture import read_headers
 from nodes.wire.codec import decode
 from nodes.wire.options import AccessLinkReport
+from nodes.wire.tool import decode_capture
 from tests.system import wire
 from tests.system.guest_checks.decision_checks import DECISION_S
-from tests.system.guests import carry_out_check, make_job, put_job
+from tests.system.guests import LIMIT_S, carry_out_check, make_job, put_job
 
 FLOW_A, STAY = 1, 2
 MAG1, MAG2 = "2001:db8:11::1", "2001:db8:12::1"
@@ -69,6 +74,68 @@ def test_the_lma_follows_a_node_that_decides(
     total = sum(len(arrivals(folder, access, FLOW_A, start_ns)) for access in ("wlan", "cell"))
     assert total == 200
     assert not arrivals(folder, "cell", STAY, start_ns)
+
+
+CORE_MS, ACCESS_MS, UPLINK_MS = 10.0, 25.0 + 250 * 8 / 20e3, 25.0 + 250 * 8 / 10e3
+
+
+@pytest.mark.parametrize(
+    "protocol",
+    [
+        {"prefix_model": "shared"},
+        {"prefix_model": "unique", "prefix_delivery": "at-attach"},
+    ],
+    ids=lambda protocol: protocol["prefix_model"],
+)
+def test_a_move_that_the_node_decides_takes_its_floor(
+    virtual: GuestEngine, tmp_path: Path, protocol: dict[str, Any]
+) -> None:
+    """Ordered at the node: its next packet takes the new access to the LMA, and the next one of the
+    CN that is there then comes back that way."""
+    job = make_job({"protocol": {**protocol, "decision_maker": "mn"}})
+    folder = put_job(tmp_path, job)
+    outcome = virtual.run(folder, LIMIT_S)
+    assert outcome.failure is None, outcome.failure
+    (row,) = analyse_run(folder, keep_captures=True)
+    assert (row["status"], row["decision_maker"]) == ("ok", "mn")
+    start_ns = from_json((folder / "job.json").read_bytes(), Job, "job.json").start_ns
+    packets = wire.read(folder / "captures.pcapng")
+
+    def times_ms(interface: str, *, outbound: bool) -> list[float]:
+        return [
+            (datagram.time_ns - start_ns) / wire.MILLISECOND
+            for datagram in wire.at(packets, interface, outbound=outbound)
+            if (datagram.innermost.mark or (0, 0))[0] == FLOW_A
+        ]
+
+    decision_ms = job.decisions_s[0] * 1e3
+    # The first packet that the node sends from its decision on takes the new access.
+    sent = sorted(times_ms("mn-wlan", outbound=True) + times_ms("mn-cell", outbound=True))
+    first_up = min(instant for instant in sent if instant >= decision_ms)
+    assert times_ms("mn-cell", outbound=True)[0] == first_up
+    assert max(times_ms("mn-wlan", outbound=True)) < decision_ms
+    switched_ms = first_up + UPLINK_MS + CORE_MS
+    at_lma = [instant + 5.0 for instant in times_ms("cn-lma", outbound=True)]
+    first_down = min(instant for instant in at_lma if instant >= switched_ms)
+    floor_ms = first_down + CORE_MS + ACCESS_MS - decision_ms
+    assert times_ms("mn-cell", outbound=False)[0] - decision_ms == pytest.approx(floor_ms, abs=0.03)
+    expected = {
+        "decision_s": job.decisions_s[0],
+        "move_latency_ms": floor_ms,
+        "floor_ms": floor_ms,
+        "excess_ms": 0.0,
+        "switch_latency_ms": switched_ms - decision_ms,
+        "uplink_latency_ms": switched_ms - decision_ms,
+        "uplink_floor_ms": switched_ms - decision_ms,
+    }
+    assert {name: row[name] for name in expected} == pytest.approx(expected, abs=0.03)
+    counts = ("lost", "uplink_lost", "duplicated", "signalling_messages", "stay_moved")
+    assert [row[name] for name in counts] == [0] * len(counts)
+    kinds = {message["message"] for message in decode_capture(folder / "control.pcapng")}
+    assert "ProxyBindingUpdate" in kinds
+    # What put the prefix in place, at attachment; nothing of the move.
+    signalled = {"UpdateNotification", "UpdateNotificationAcknowledgement"} & kinds
+    assert bool(signalled) is (protocol["prefix_model"] == "unique")
 
 
 def test_a_bad_link_moves_its_flows_and_a_good_one_gets_them_back(
