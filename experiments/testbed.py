@@ -53,9 +53,9 @@ class Testbed(NamedTuple):
         """Start the daemon of a LMA or MAG that was killed."""
         config = self.roles.mags.get(node)
         if config is None:
-            child = _start(self.network, node, run_lma, self.roles.lma, self.folder)
+            child = start(self.network, node, run_lma, self.roles.lma, self.folder)
         else:
-            child = _start(self.network, node, run_mag, config, self.folder)
+            child = start(self.network, node, run_mag, config, self.folder)
         self.daemons.append(child)
 
 
@@ -73,10 +73,10 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
         try:
             topology = spec.topology
             lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
-            children.append(_start(network, lma, run_lma, roles.lma, folder))
+            children.append(start(network, lma, run_lma, roles.lma, folder))
             for mag, config in roles.mags.items():
-                children.append(_start(network, mag, run_mag, config, folder))
-            children.append(_start(network, mn, run_mn, roles.mn, folder))
+                children.append(start(network, mag, run_mag, config, folder))
+            children.append(start(network, mn, run_mn, roles.mn, folder))
             yield Testbed(network, roles, children, folder)
         finally:
             end(children)
@@ -90,7 +90,7 @@ def end(children: list[Child]) -> None:
         child.wait(EXIT_LIMIT_S)
 
 
-def _start(
+def start(
     network: Network, node: str, main: Callable[..., None], config: object, folder: Path
 ) -> Child:
     """Fork a daemon into its node and wait until it serves."""

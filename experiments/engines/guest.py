@@ -26,6 +26,8 @@ from experiments.engines.process import LimitExceeded, run_process
 
 INIT = Path(__file__).with_name("guest-init.sh")
 MEMORY_MIB = 112
+# Open vSwitch takes 25 MiB, a controller 20 (os-ken) to 27 (Ryu), and rules come on top.
+SWITCHING_MIB = 64
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
 VIRTUAL_EPOCH_NS = 1_767_225_600_000_000_000
 
@@ -79,7 +81,7 @@ class GuestEngine:
             str(self._kernel.path),
             *clock,
             *(["seccomp=auto"] if self._kernel.supports_seccomp else []),
-            f"mem={MEMORY_MIB}M",
+            f"mem={memory_mib(folder)}M",
             "root=/dev/root",
             "rootfstype=hostfs",
             "rootflags=/",
@@ -90,6 +92,16 @@ class GuestEngine:
             "quiet",
             "ssl=null",
         ]
+
+
+def memory_mib(folder: Path) -> int:
+    """Memory of the guest for the run in `folder`, or for a check, which has no job."""
+    try:
+        job = json.loads((folder / "job.json").read_bytes())
+    except FileNotFoundError:
+        return MEMORY_MIB
+    nodes = job["spec"]["topology"]["nodes"].values()
+    return MEMORY_MIB + (SWITCHING_MIB if any(n["role"] == "switch" for n in nodes) else 0)
 
 
 def outcome(folder: Path, wall_s: float) -> Outcome:

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
+import signal
 import socket
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from controllers.process import ControllerConfig, run_controller
+from experiments.testbed import start
 from nodes.strict import load_toml
 from topologies import netlink, openvswitch
 from topologies.model import Switching, Topology
-from topologies.namespaces import set_timer_slack, socket_in
+from topologies.namespaces import Child, set_timer_slack, socket_in
 from topologies.network import Network
 from topologies.network import running as network_running
-from topologies.switching import ports
+from topologies.switching import datapath_ids, ports
 
 SWITCHED = Path(__file__).parents[3] / "topologies" / "switched.toml"
 PORT = 4000
 SILENCE_S = 1.0
+ANSWER_S = 10.0
+# More than the longest pause between two attempts to connect.
+RECONNECT_S = 10.0
 TCP_BYTES = 20_000
 SO_TIMESTAMPNS = 35
 
@@ -41,15 +48,15 @@ def bed(folder: Path, topology: Topology) -> Iterator[tuple[Network, openvswitch
         assert not (Path(name) / "ovs").exists()
 
 
-def path_rules(topology: Topology, way: tuple[str, ...]) -> dict[str, list[str]]:
-    """Per switch on the way from node to node, rules in both directions by destination address."""
-    rules: dict[str, list[str]] = {}
+def path_ports(topology: Topology, way: tuple[str, ...]) -> dict[str, list[tuple[str, int]]]:
+    """Per switch on the way from node to node, in both directions: destination and output port."""
+    found: dict[str, list[tuple[str, int]]] = {}
     for names in (way, way[::-1]):
         address = topology.nodes[names[-1]].address
         for switch, towards in itertools.pairwise(names[1:]):
             (port,) = [p.number for p in ports(topology)[switch] if p.peer == towards]
-            rules.setdefault(switch, []).append(f"ipv6,ipv6_dst={address},actions=output:{port}")
-    return rules
+            found.setdefault(switch, []).append((str(address), port))
+    return found
 
 
 def receiver(network: Network, node: str) -> socket.socket:
@@ -106,8 +113,9 @@ def forwarding(folder: Path, datapath: str, count: int) -> dict[str, Any]:
 
 
 def add_rules(switches: openvswitch.Switches, way: tuple[str, ...]) -> None:
-    for switch, its in path_rules(switches.topology, way).items():
-        for rule in its:
+    for switch, its in path_ports(switches.topology, way).items():
+        for address, port in its:
+            rule = f"ipv6,ipv6_dst={address},actions=output:{port}"
             switches.ofctl("add-flow", switch, rule)
 
 
@@ -135,6 +143,88 @@ def tcp(network: Network) -> int:
             while data := connection.recv(4096):
                 received += len(data)
     return received
+
+
+class Orders:
+    """Orders to a `RuleApplication`."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(ANSWER_S)
+        self._socket.connect(str(path))
+        self._answers = self._socket.makefile("r")
+
+    def __call__(self, order: str) -> dict[str, Any]:
+        self._socket.sendall(order.encode() + b"\n")
+        answer: dict[str, Any] = json.loads(self._answers.readline())
+        return answer
+
+
+@contextlib.contextmanager
+def controller(
+    network: Network, framework: Literal["os-ken", "ryu"], folder: Path, state: Path
+) -> Iterator[Child]:
+    topology = network.topology
+    rules = {
+        datapath_ids(topology)[switch]: [
+            ({"eth_type": 0x86DD, "ipv6_dst": destination}, port) for destination, port in its
+        ]
+        for switch, its in path_ports(topology, ("lma", "s1", "s2", "mag1")).items()
+    }
+    config = ControllerConfig(
+        application="tests.system.guest_checks.rule_application:RuleApplication",
+        arguments={"rules": rules, "control": str(state / "orders")},
+        framework=framework,
+    )
+    child = start(network, "controller", run_controller, config, folder)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        assert child.wait(ANSWER_S) in (0, -signal.SIGKILL), child.log.read_text()
+
+
+def control(folder: Path, framework: Literal["os-ken", "ryu"]) -> dict[str, Any]:
+    """Three switches under a controller, which goes and comes back, as a switch does."""
+    topology = switched()
+    found: dict[str, Any] = {}
+    (folder / "logs").mkdir(exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        set_timer_slack(1)
+        state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        network = stack.enter_context(network_running(topology, 1))
+        first = stack.enter_context(controller(network, framework, folder, state))
+        switches = stack.enter_context(openvswitch.running(network, state / "ovs", folder / "logs"))
+        time.sleep(1.0)
+        order = Orders(state / "orders")
+        lma, mag = receiver(network, "lma"), receiver(network, "mag1")
+        found["connected"] = order("state")
+        found["before"] = one_way(lma, mag, 1)
+        at_ns = time.monotonic_ns()
+        found["install_ns"] = order("install")["at_ns"] - at_ns
+        found["after"] = one_way(lma, mag, 3)
+        found["rules"] = rules(switches)
+        at_ns = time.monotonic_ns()
+        found["later_ns"] = order("later")["at_ns"] - at_ns
+        switches.restart_switch("s1")
+        time.sleep(1.0)
+        found["s1 restarted"] = order("state")
+        found["then"] = one_way(lma, mag, 1)
+        order("install")
+        found["memory_kib"] = available_kib()
+        first.kill()
+        first.wait(ANSWER_S)
+        found["without controller"] = one_way(lma, mag, 3)
+        (state / "orders").unlink()
+        stack.enter_context(controller(network, framework, folder, state))
+        time.sleep(RECONNECT_S)
+        found["second"] = Orders(state / "orders")("state")
+    return found
+
+
+def available_kib() -> int:
+    text = Path("/proc/meminfo").read_text()
+    return int(text.partition("MemAvailable:")[2].split()[0])
 
 
 def missing_datapath(folder: Path) -> str:
