@@ -199,9 +199,9 @@ class FlowMobility:
         """Put the prefixes of an MN's other bindings in place at `entry`'s MAG, before any move."""
         self._initiator.request(entry, now)
 
-    def force_registration(self, mn_id: str, peer: IPv6Address) -> bool:
+    def force_registration(self, mn_id: str, peer: IPv6Address, now: Instant) -> bool:
         """See `FlowMobilityInitiator.force_registration`."""
-        return self._initiator.force_registration(mn_id, peer)
+        return self._initiator.force_registration(mn_id, peer, now)
 
     def convey(self, entry: BindingCacheEntry) -> FlowMobilitySet:
         """What a PBA for `entry` has to tell its MAG (RFC 7864 section 3.3)."""

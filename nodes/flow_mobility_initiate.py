@@ -47,6 +47,14 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Forced:
+    """A MAG that hasn't registered a mobile node again yet, though asked to."""
+
+    mn_id: str
+    peer: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of an FMI: `error` is None if the MAG has the set now, but for the flows that it
     refused, by FID with their status (RFC 6089 section 4.2)."""
@@ -123,16 +131,23 @@ class FlowMobilityInitiator:
         details = {"sequence": sequence, "to": str(entry.proxy_coa)}
         self._outbox.put(send, Log("fmi-sent", details))
 
-    def force_registration(self, mn_id: str, peer: IPv6Address) -> bool:
-        """Ask a MAG to register a mobile node again (RFC 7077 section 5.1: without A flag). False
-        if it knows no Update Notifications."""
+    def force_registration(self, mn_id: str, peer: IPv6Address, now: Instant) -> bool:
+        """Ask a MAG to register a mobile node again. RFC 7077 section 5.1 recommends to do so
+        without the A flag: the PBU shows that it was received, and without one it goes out again.
+        False if the MAG knows no Update Notifications."""
         if peer in self._unsupporting:
             return False
+        self.registered(mn_id, peer)
         reason = UpdateNotificationReason.FORCE_REREGISTRATION
         message = UpdateNotification(0, reason, (MobileNodeIdentifier.of(mn_id),))
-        self._outbox.put(self._notifier.send_once(message, peer))
-        self._outbox.put(Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
+        _, send = self._notifier.send(message, peer, Forced(mn_id, peer), now)
+        self._outbox.put(send, Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
         return True
+
+    def registered(self, mn_id: str, peer: IPv6Address) -> None:
+        """A PBU for the mobile node came from `peer`."""
+        forced = Forced(mn_id, peer)
+        self._notifier.withdraw(lambda outstanding: outstanding.subject == forced)
 
     def _options(self, entry: BindingCacheEntry, wanted: FlowMobilitySet) -> tuple[Option, ...]:
         """MN-ID followed by the prefixes (RFC 7864 section 4.2). There has to be one at least: the
@@ -161,6 +176,7 @@ class FlowMobilityInitiator:
     def convey(self, entry: BindingCacheEntry) -> FlowMobilitySet:
         """What the PBA that accepts `entry` tells its MAG (RFC 7864 section 3.3). While an FMI is
         unanswered, the same as that: whichever comes last has the same effect."""
+        self.registered(entry.mn_id, entry.proxy_coa)
         asked = self.asked(entry.bid)
         if asked is not None:
             return asked
@@ -178,8 +194,11 @@ class FlowMobilityInitiator:
         if outstanding is None:
             self._outbox.put(Log("fma-discarded", {"sequence": message.sequence}))
             return None
-        asked, status = _asked(outstanding), int(message.status)
+        status = int(message.status)
         self._outbox.put(Log("fma-received", {"sequence": message.sequence, "status": status}))
+        asked = outstanding.subject
+        if not isinstance(asked, Asked):
+            return None
         entry = self._bindings.get(asked.bid)
         assert entry is not None  # else the FMI would have been withdrawn: forget
         if not message.accepted:
@@ -210,7 +229,7 @@ class FlowMobilityInitiator:
         any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
         self._unsupporting.add(peer)
         withdrawn = self._notifier.withdraw(lambda outstanding: outstanding.peer == peer)
-        outcomes = [Outcome(_asked(outstanding), NOT_SUPPORTED) for outstanding in withdrawn]
+        outcomes = [Outcome(asked, NOT_SUPPORTED) for asked in _asked(withdrawn)]
         for outcome in outcomes:
             self._failed(outcome.asked)
         return outcomes
@@ -220,7 +239,7 @@ class FlowMobilityInitiator:
         self._outbox.put(*actions)
         for outstanding in expired:
             self._outbox.put(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
-        return [Outcome(_asked(gone), "the MAG didn't answer the FMI") for gone in expired]
+        return [Outcome(asked, "the MAG didn't answer the FMI") for asked in _asked(expired)]
 
     def withdraw_surplus(self, mn_id: str, now: Instant) -> None:
         """Note what is needed no more; withdraw it when it has been so for a while. Packets that
@@ -263,7 +282,11 @@ class FlowMobilityInitiator:
         _believe(entry, FlowMobilitySet())
         self._surplus.pop(entry.bid, None)
         self._again.discard(entry.bid)
-        self._notifier.withdraw(lambda outstanding: _asked(outstanding).bid == entry.bid)
+        self._notifier.withdraw(
+            lambda outstanding: (
+                isinstance(outstanding.subject, Asked) and outstanding.subject.bid == entry.bid
+            )
+        )
 
     def bequeath(self, ended: BindingCacheEntry) -> None:
         """The session of `ended` is no more. Its prefixes stay the mobile node's where flows to
@@ -286,7 +309,7 @@ class FlowMobilityInitiator:
             )
 
     def _all_asked(self) -> Iterable[Asked]:
-        return (_asked(outstanding) for outstanding in self._notifier.outstanding())
+        return _asked(self._notifier.outstanding())
 
 
 def known(entry: BindingCacheEntry) -> FlowMobilitySet:
@@ -298,6 +321,6 @@ def _believe(entry: BindingCacheEntry, there: FlowMobilitySet) -> None:
     entry.flow_mobility_prefixes, entry.flow_identifications = there
 
 
-def _asked(outstanding: Outstanding) -> Asked:
-    assert isinstance(outstanding.subject, Asked)
-    return outstanding.subject
+def _asked(outstanding: Iterable[Outstanding]) -> list[Asked]:
+    """Those that are FMIs."""
+    return [found.subject for found in outstanding if isinstance(found.subject, Asked)]

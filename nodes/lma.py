@@ -188,12 +188,12 @@ class LocalMobilityAnchor:
         self.revocations.revoke(chosen, token, now, whole=len(chosen) == len(entries))
         return self._settle(now)
 
-    def force_registration(self, mn_id: str, token: int) -> None:
+    def force_registration(self, mn_id: str, token: int, now: Instant) -> None:
         """Have a mobile node registered again by each of its MAGs (RFC 7077 section 4.1)."""
         peers = sorted({e.proxy_coa for e in self.bindings.of(mn_id) if e.registered})
         if not peers:
             return self.answer(token, error=f"mn is {mn_id!r}; expected one with a binding")
-        asked = [str(peer) for peer in peers if self.flows.force_registration(mn_id, peer)]
+        asked = [str(peer) for peer in peers if self.flows.force_registration(mn_id, peer, now)]
         if not asked:
             return self.answer(token, error=NOT_SUPPORTED)
         return self.answer(token, {"asked": asked})

@@ -35,7 +35,7 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
         case RemoveFlow():
             core.remove_flow(request.mn, request.fid, token, now())
         case ForceRegistration():
-            core.force_registration(request.mn, token)
+            core.force_registration(request.mn, token, now())
         case Revoke():
             _revoke(core, request, token)
         case MoveFlow():

@@ -51,10 +51,6 @@ class UpdateNotifier:
         )
         return sequence, Send(message, self._source, peer)
 
-    def send_once(self, message: UpdateNotification, peer: IPv6Address) -> Send:
-        """Send a notification that no acknowledgement is asked for (RFC 7077 section 5.1)."""
-        return Send(replace(message, sequence=self._allocate()), self._source, peer)
-
     def _allocate(self) -> int:
         """RFC 7077 section 4.1: no two outstanding messages have the same sequence number."""
         while self._next_sequence in self._outstanding:

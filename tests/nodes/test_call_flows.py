@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nodes.config import MobileNodePolicy
-from nodes.wire.messages import BindingError, Message, ProxyBindingUpdate, UpdateNotification
+from nodes.wire.messages import Message, ProxyBindingUpdate, UpdateNotification
 
 if TYPE_CHECKING:
     from tests.domain import Domain, Network
@@ -277,22 +277,3 @@ def test_a_network_that_loses_repeats_and_reorders_rfc7077_5_2_rfc5213_5_5(
     settle(network)
     check_safety(network, domain)
     check_advertisements(network)
-
-
-def test_a_forced_registration_asks_for_no_acknowledgement_rfc7077_5_1(
-    domain: type[Domain],
-) -> None:
-    network = domain.network("unique")
-    network.lma.core.force_registration(domain.MN, 99)
-    network.take_from_lma()
-    network.run(1)
-    asked = ["FMI lma>mag1", "FMI lma>mag2", "PBU mag1>lma", "PBU mag2>lma"]
-    assert network.messages() == [*asked, "PBA lma>mag1", "PBA lma>mag2"]
-    assert network.replies[99].result == {"asked": [str(domain.MAG1), str(domain.MAG2)]}
-    network.inject(BindingError(2), domain.MAG1)
-    network.lma.core.force_registration(domain.MN, 100)
-    network.take_from_lma()
-    assert network.messages() == ["FMI lma>mag2"], "never again to a MAG that doesn't know them"
-    network.lma.core.force_registration("nobody@example.org", 101)
-    network.take_from_lma()
-    assert network.replies[101].error
