@@ -12,6 +12,7 @@ import pytest
 
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
+from experiments.experiment import load, points
 from experiments.job import Job
 from experiments.measure import analyse_run
 from experiments.pcapng import read_packets
@@ -20,7 +21,7 @@ from nodes.wire.tool import decode_capture
 from tests import wireshark
 from tests.system import wire
 from tests.system.guest_checks.attachment_checks import LEAVES_S
-from tests.system.guests import LIMIT_S, carry_out_check, make_job, put_job
+from tests.system.guests import LIMIT_S, carry_out_check, job_of, make_job, put_job
 
 FLOW_A, STAY = 1, 2
 MAG1, MAG2, LMA = "2001:db8:11::1", "2001:db8:12::1", "2001:db8:10::1"
@@ -196,6 +197,30 @@ def test_the_control_capture_of_a_run_makes_a_chart(dynamic_run: Run) -> None:
         ("LMA", "MAG2", "PBA status 0 [2001:db"),
         ("MAG2", "MN", "attachment answer sta"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("point", "messages_and_octets"),
+    [
+        ("to-wlan-dynamic-50ms", (2, 256, 2, 120)),
+        ("to-wlan-unique-ack-50ms", (2, 192, 0, 0)),
+        ("to-cell-shared-50ms", (0, 0, 0, 0)),
+    ],
+)
+def test_runs_of_the_experiment_take_their_floors(
+    virtual: GuestEngine, tmp_path: Path, point: str, messages_and_octets: tuple[int, ...]
+) -> None:
+    found = points("dynamic-attachment", load("dynamic-attachment"), 1)
+    (chosen,) = [entry for entry in found if entry.name == point]
+    folder = put_job(tmp_path, job_of(chosen, "virtual", 1))
+    outcome = virtual.run(folder, LIMIT_S)
+    assert outcome.failure is None, outcome.failure
+    (row,) = analyse_run(folder)
+    assert (row["status"], row["lost"], row["uplink_lost"]) == ("ok", 0, 0)
+    assert row["excess_ms"] == pytest.approx(0.0, abs=0.02)
+    kinds = ("messages", "bytes")
+    counted = [row[f"{where}signalling_{kind}"] for where in ("", "access_") for kind in kinds]
+    assert tuple(counted) == messages_and_octets
 
 
 def test_handover_of_everything(kernel: Kernel, tmp_path: Path) -> None:
