@@ -49,6 +49,8 @@ class Match:
         is 0 is left out. Raises ValueError for what the field can't have."""
         found = []
         for name, given in sorted(fields.items()):
+            if name not in FIELD_BITS:
+                raise ValueError(f"{name} is {given!r}; expected one of {', '.join(FIELD_BITS)}")
             full = (1 << FIELD_BITS[name]) - 1
             value, mask = _value_and_mask(given, full)
             if not 0 <= value <= full or not 0 <= mask <= full:
@@ -85,7 +87,9 @@ class Match:
     @classmethod
     def from_openflow(cls, fields: Mapping[str, Any]) -> Match:
         """The way back, for what a switch says that it has."""
-        return cls.of({name: _numbers(value) for name, value in fields.items()})
+        return cls.of(
+            {n: _numbers(value) if n in FIELD_BITS else value for n, value in fields.items()}
+        )
 
 
 def _value_and_mask(given: FieldValue, full: int) -> tuple[int, int]:

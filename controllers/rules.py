@@ -1,4 +1,4 @@
-"""Which rules each switch of the fabric has: docs/sdn.md.
+"""Which rules each switch of the fabric has: docs/openflow-rules.md.
 
 Four tables. DIRECTION tells packets that come from the LMA's side from others: only the first kind
 is looked up in FLOWS and PREFIXES, so that all others pass the LMA, as without a controller. What

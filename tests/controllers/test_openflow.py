@@ -57,6 +57,11 @@ def test_frameworks_encode_matches_and_read_them_back(framework, match):
     assert Match.from_openflow(dict(back.items())) == match
 
 
+def test_field_that_no_rule_of_ours_has_is_refused():
+    with pytest.raises(ValueError, match="eth_src is '02:.*; expected one of in_port, eth_type"):
+        Match.from_openflow({"eth_src": "02:00:00:00:00:01"})
+
+
 def test_rules_with_the_same_identity_replace_each_other():
     one = Rule(1, 5, Match.of_ipv6(ip_proto=17), (Output(1),), 7)
     other = Rule(1, 5, Match.of_ipv6(ip_proto=17), (), 8, goto=2)
