@@ -58,7 +58,7 @@ def test_frameworks_encode_matches_and_read_them_back(framework, match):
 
 
 def test_field_that_no_rule_of_ours_has_is_refused():
-    with pytest.raises(ValueError, match="eth_src is '02:.*; expected one of in_port, eth_type"):
+    with pytest.raises(ValueError, match=r"eth_src is '02:.*; expected one of in_port, eth_type"):
         Match.from_openflow({"eth_src": "02:00:00:00:00:01"})
 
 
