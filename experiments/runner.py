@@ -295,7 +295,7 @@ def _check_figures(name: str, experiment: Experiment) -> None:
 def _draw(folder: Path, experiment: Experiment) -> list[Path]:
     from experiments.figures import draw_figures
 
-    drawn = draw_figures(folder, experiment.figures)
+    drawn = draw_figures(folder, experiment.figures, plots=experiment.plots)
     for path in drawn:
         print(f"  {_shown(path)}")
     return drawn

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from experiments.plots import Plot
 from nodes.policies import make_policy
 from topologies.model import NonNegative, Positive, Probability, Topology
 
@@ -292,7 +293,8 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One experiment file. `figures` names functions of `experiments.figures`."""
+    """One experiment file. `figures` names functions of `experiments.figures`, `plots` declares
+    figures by name."""
 
     question: str
     why_these_runs: str
@@ -301,3 +303,4 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     base: dict[str, Any] = {}
     parts: dict[str, Part]
     figures: list[str] = []
+    plots: dict[str, Plot] = {}

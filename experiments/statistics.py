@@ -126,6 +126,16 @@ def quantile_interval(values: Values, quantile: float = 0.5, level: float = LEVE
     )
 
 
+def share_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
+    """Wilson's score interval of a share. Raises ValueError unless 0 <= hits <= n."""
+    if not 0 <= hits <= n:
+        raise ValueError(f"hits = {hits}: expected 0 to {n}")
+    if n == 0:
+        return Interval(math.nan, math.nan, math.nan, 0, level, "none: no values")
+    low, high = stats.binomtest(hits, n).proportion_ci(level, method="wilson")
+    return Interval(hits / n, float(low), float(high), n, level, "Wilson")
+
+
 def dkw_half_width(n: int, level: float = LEVEL) -> float:
     """Half the width of the Dvoretzky-Kiefer-Wolfowitz band of an ECDF of n values (Massart's
     constant), at most 1. Raises ValueError for n < 1."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from experiments.figures import (
+    declared,
     latency_delay,
     latency_ecdf,
     packet_counts,
@@ -17,6 +18,7 @@ from experiments.figures import (
     tcp_goodput,
 )
 from experiments.figures.results import Results
+from experiments.plots import Plot
 from nodes.strict import InputError
 
 FIGURES: Mapping[str, Callable[[Results], Figure]] = {
@@ -38,8 +40,14 @@ def check_names(names: Sequence[str], source: str) -> None:
             raise InputError(source, f"figures[{number}]", name, expected)
 
 
-def draw_figures(results_dir: Path, names: Sequence[str], folder: Path | None = None) -> list[Path]:
-    """Draw figures as PDF and PNG into `folder` (`results_dir`/figures when None).
+def draw_figures(
+    results_dir: Path,
+    names: Sequence[str],
+    folder: Path | None = None,
+    plots: Mapping[str, Plot] | None = None,
+) -> list[Path]:
+    """Draw figures by name, and those of `plots`, as PDF and PNG into `folder`, or if that is None
+    into `results_dir`/figures.
 
     Returns the files. Raises InputError for an unknown name, or for results that lack what a
     figure needs; OSError.
@@ -51,4 +59,6 @@ def draw_figures(results_dir: Path, names: Sequence[str], folder: Path | None = 
     written: list[Path] = []
     for name in names:
         written += style.save(FIGURES[name](results), target / name)
+    for name, plot in (plots or {}).items():
+        written += style.save(declared.draw(plot, results), target / name)
     return written

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from experiments.flow_rows import FLOWS
 from experiments.measure import OK
 from experiments.packets import read_packets
 from experiments.summary import read_runs
@@ -20,6 +22,15 @@ class Results:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.runs: pd.DataFrame = read_runs(folder)
+
+    @cached_property
+    def flows(self) -> pd.DataFrame:
+        """The table of `flows.csv`. Raises InputError."""
+        path = self.folder / FLOWS
+        try:
+            return pd.read_csv(path, dtype={"run": str, "point": str, "flow": str, "status": str})
+        except (OSError, ValueError) as error:
+            raise InputError(str(path), "(file)", MISSING, f"can't be read: {error}") from None
 
     def moves(self, traffic: str) -> pd.DataFrame:
         """All moves of flows of a kind (udp or tcp), failed ones included.

@@ -90,6 +90,15 @@ MODELS: Mapping[str, Look] = {
     "dynamic": Look(ORANGE, (0, (6, 1.5)), "P", 1.2, 4.0),
 }
 OTHER_MODEL = Look(SKY, (0, (3, 1, 1, 1, 1, 1)), "P", 1.0, 4.0)
+SERIES = [
+    Look(BLUE, "-", "o", 1.6, 4.5),
+    Look(VERMILION, (0, (4, 1.5)), "s", 1.5, 4.5),
+    Look(GREEN, (0, (2, 1.2)), "^", 1.4, 4.5),
+    Look(BLACK, (0, (1, 1.6)), "D", 1.3, 3.5),
+    Look(PURPLE, (0, (5, 1, 1, 1)), "v", 1.2, 4.5),
+    Look(ORANGE, (0, (6, 1.5)), "P", 1.2, 4.5),
+    Look(SKY, (0, (3, 1, 1, 1, 1, 1)), "X", 1.2, 4.5),
+]
 ACCESSES = [
     Look(BLUE, "-", "o", 1.2, 4.0),
     Look(ORANGE, "--", "s", 1.2, 4.0),
@@ -169,17 +178,16 @@ def panel_label(axes: Axes, text: str) -> None:
 
 
 def legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None:
-    """One legend for all panels, above them, where it covers no data."""
+    """One legend for all panels, above them, in as many rows as it takes: it covers no data."""
     bare = all(
         isinstance(handle, Line2D) and handle.get_linestyle() == "None" for handle in handles
     )
-    figure.legend(
-        handles,
-        labels,
-        loc="outside upper center",
-        ncols=len(labels),
-        handlelength=1.0 if bare else None,
+    length = 1.0 if bare else 2.6
+    widest = (
+        max(map(len, labels)) / CHARACTERS_PER_IN + (length + 2.2) * TEXT_POINTS / POINTS_PER_IN
     )
+    columns = max(1, min(len(labels), int(figure.get_size_inches()[0] / widest)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=columns, handlelength=length)
 
 
 def runs_count(counts: tuple[int, int], unit: str) -> str:

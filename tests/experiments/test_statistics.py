@@ -12,6 +12,7 @@ from experiments.statistics import (
     dkw_half_width,
     ecdf,
     quantile_interval,
+    share_interval,
 )
 
 VALUES = [30.1, 33.4, 36.8, 40.1, 43.4, 46.8]
@@ -96,3 +97,14 @@ def test_ecdf() -> None:
     values, fractions = ecdf([2.0, 1.0, math.nan, 1.0, 4.0])
     assert values.tolist() == [1.0, 1.0, 2.0, 4.0]
     assert fractions.tolist() == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_wilson_interval_of_a_share() -> None:
+    # Newcombe (1998), table I: 15 of 148.
+    found = share_interval(15, 148)
+    assert found.estimate == pytest.approx(15 / 148)
+    assert (found.low, found.high) == pytest.approx((0.0624, 0.1605), abs=5e-5)
+    assert share_interval(0, 10).low == 0
+    assert share_interval(0, 0).n == 0
+    with pytest.raises(ValueError, match="hits = 3: expected 0 to 2"):
+        share_interval(3, 2)

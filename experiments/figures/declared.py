@@ -1,0 +1,275 @@
+"""Draws the figures that experiments declare (`experiments.plots.Plot`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from experiments.figures import style
+from experiments.figures.results import Results, good
+from experiments.measure import OK
+from experiments.plots import Plot
+from experiments.statistics import (
+    Interval,
+    bootstrap_interval,
+    dkw_half_width,
+    quantile_interval,
+    share_interval,
+)
+from nodes.strict import InputError
+
+# Points of one x are drawn this share of the axis, or of a category, apart.
+DODGE, CATEGORY_DODGE = 0.012, 0.12
+WHAT = {
+    "mean": "Mean over runs with 95 % BCa bootstrap interval",
+    "median": "Median over runs with order-statistic interval of at least 95 %",
+    "failed": "Share of moves that failed, with 95 % Wilson interval",
+}
+
+
+def draw(plot: Plot, results: Results) -> Figure:
+    """Raises InputError if the table lacks a column, or no row is left."""
+    figure: Figure = _draw(plot, results)
+    return figure
+
+
+@style.styled
+def _draw(plot: Plot, results: Results) -> Figure:
+    rows = _rows(plot, results)
+    panels = _values(rows, plot.panels)
+    series = _values(rows, plot.series)
+    looks = {name: _look(number, name) for number, name in enumerate(series)}
+    width = style.PAGE_IN if plot.width == "page" else style.COLUMN_IN
+    figure = style.new_figure(width, plot.height_in)
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    counts: list[tuple[int, int]] = []
+    painter: Callable[..., None] = _ecdf if plot.kind == "ecdf" else _against
+    for axes, panel in zip(grid, panels, strict=True):
+        here = _of(rows, plot.panels, panel)
+        for number, name in enumerate(series):
+            of_series = _of(here, plot.series, name)
+            if len(of_series):
+                shift = number - (len(series) - 1) / 2
+                painter(axes, plot, here, of_series, looks[name], shift, counts)
+        if plot.panels is not None:
+            style.panel_label(axes, plot.panel_text.format(plot.names.get(panel, panel)))
+        axes.set_xlabel(plot.y_label if plot.kind == "ecdf" else plot.x_label)
+    _axes(plot, rows, grid)
+    if len(series) > 1:
+        handles = [_handle(looks[name], plot) for name in series]
+        style.legend_above(figure, handles, [plot.names.get(name, name) for name in series])
+    style.note(figure, _note(plot, rows, counts))
+    return figure
+
+
+def _rows(plot: Plot, results: Results) -> pd.DataFrame:
+    table = results.runs if plot.table == "runs" else results.flows
+    absent = [name for name in plot.columns() if name not in table.columns]
+    if absent:
+        known = ", ".join(table.columns)
+        raise InputError(f"{plot.table}.csv", "columns", absent, f"expected some of {known}")
+    for column, value in plot.where.items():
+        wanted = [_text(one) for one in (value if isinstance(value, list) else [value])]
+        table = table[table[column].map(_text).isin(wanted)]
+    if not len(table):
+        raise InputError(f"{plot.table}.csv", "where", plot.where, "leaves no rows")
+    return table
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _values(rows: pd.DataFrame, column: str | None) -> list[str]:
+    """The distinct values, as text, numbers in order and names in that of the experiment."""
+    if column is None:
+        return [""]
+    found = rows[column].dropna()
+    if pd.api.types.is_numeric_dtype(found):
+        return [f"{value:g}" for value in sorted(found.unique())]
+    return [str(value) for value in found.unique()]
+
+
+def _of(rows: pd.DataFrame, column: str | None, value: str) -> pd.DataFrame:
+    return rows if column is None else rows[rows[column].map(_text) == value]
+
+
+def _look(number: int, name: str) -> style.Look:
+    return style.MODELS.get(name) or style.SERIES[number % len(style.SERIES)]
+
+
+def _interval(plot: Plot, group: pd.DataFrame) -> Interval:
+    if plot.statistic == "failed":
+        return share_interval(int((group["status"] != OK).sum()), len(group))
+    values = good(group)[plot.y].dropna().to_numpy(dtype=float)
+    if plot.statistic == "median":
+        return quantile_interval(values)
+    return bootstrap_interval(values)
+
+
+def _against(
+    axes: Axes,
+    plot: Plot,
+    rows: pd.DataFrame,
+    of_series: pd.DataFrame,
+    look: style.Look,
+    shift: float,
+    counts: list[tuple[int, int]],
+) -> None:
+    """A point with its interval for each x; with `lines`, joined."""
+    places: list[float] = []
+    found: list[Interval] = []
+    floors: list[float] = []
+    for position, text in enumerate(_values(rows, plot.x)):
+        group = _of(of_series, plot.x, text)
+        if not len(group):
+            continue
+        counts.append((int((group["status"] == OK).sum()), len(group)))
+        interval = _interval(plot, group)
+        if interval.n:
+            place = float(text) if plot.kind == "lines" else float(position)
+            places.append(_dodged(place, shift, plot, rows))
+            found.append(interval)
+            floors.append(float(good(group)[plot.floor].median()) if plot.floor else np.nan)
+    estimates = np.array([interval.estimate for interval in found])
+    low = np.array([_or(interval.low, interval.estimate) for interval in found])
+    high = np.array([_or(interval.high, interval.estimate) for interval in found])
+    if plot.floor:
+        axes.plot(
+            places,
+            floors,
+            color=style.FLOOR_COLOUR,
+            linewidth=3.0,
+            marker="_",
+            markersize=10.0,
+            markeredgewidth=3.0,
+            linestyle="-" if plot.kind == "lines" else "none",
+            zorder=1,
+        )
+    axes.errorbar(
+        places,
+        estimates,
+        yerr=np.maximum(np.array([estimates - low, high - estimates]), 0.0),
+        color=look.colour,
+        marker=look.marker,
+        markersize=4.5,
+        markerfacecolor="white",
+        linestyle=look.line if plot.kind == "lines" else "none",
+        linewidth=1.2,
+        elinewidth=1.0,
+        clip_on=False,
+        zorder=3,
+    )
+
+
+def _or(bound: float, estimate: float) -> float:
+    return bound if np.isfinite(bound) else estimate
+
+
+def _dodged(place: float, shift: float, plot: Plot, rows: pd.DataFrame) -> float:
+    if plot.kind == "points":
+        return place + shift * CATEGORY_DODGE
+    values = [float(text) for text in _values(rows, plot.x)]
+    span = values[-1] / values[0] if plot.log_x else values[-1] - values[0]
+    return place * span ** (shift * DODGE) if plot.log_x else place + shift * DODGE * span
+
+
+def _ecdf(
+    axes: Axes,
+    plot: Plot,
+    rows: pd.DataFrame,
+    of_series: pd.DataFrame,
+    look: style.Look,
+    _shift: float,
+    counts: list[tuple[int, int]],
+) -> None:
+    """Of all moves, those that failed included: they have no value, so the curve ends below 1."""
+    values = np.sort(good(of_series)[plot.y].dropna().to_numpy(dtype=float))
+    counts.append((len(values), len(of_series)))
+    if len(values):
+        fractions = np.arange(1, len(values) + 1) / len(of_series)
+        # As far as any curve of the panel goes: what failed took longer than that.
+        end = float(good(rows)[plot.y].max())
+        axes.step(
+            np.concatenate([values[:1], values, [end]]),
+            np.concatenate([[0.0], fractions, fractions[-1:]]),
+            where="post",
+            color=look.colour,
+            linestyle=look.line,
+            linewidth=look.width,
+        )
+
+
+def _axes(plot: Plot, rows: pd.DataFrame, grid: Sequence[Axes]) -> None:
+    first = grid[0]
+    for axes in grid:
+        if plot.log_x:
+            axes.set_xscale("log")
+        if plot.kind == "ecdf":
+            axes.set_ylim(0, 1.12)
+            axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+            axes.margins(x=0.06)
+            continue
+        texts = _values(rows, plot.x)
+        places = [float(text) for text in texts] if plot.kind == "lines" else range(len(texts))
+        axes.set_xticks(list(places), [_shown(plot, text) for text in texts])
+        axes.set_xticks([], minor=True)
+        if plot.kind == "points":
+            axes.set_xlim(-0.5, len(texts) - 0.5)
+            axes.grid(visible=False, axis="x")
+        else:
+            axes.margins(x=0.06)
+    if plot.kind == "ecdf":
+        first.set_ylabel(
+            "Fraction of moves (1)" if plot.table == "runs" else "Fraction of runs (1)"
+        )
+        return
+    first.set_ylabel(plot.y_label)
+    if not plot.log_x:
+        first.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    low, high = first.get_ylim()
+    # Room for what is said at the top of the panel.
+    first.set_ylim(min(low, 0.0), high + (high - min(low, 0.0)) * 0.18)
+
+
+def _shown(plot: Plot, text: str) -> str:
+    return plot.names.get(text, text).replace("/", "/\n")
+
+
+def _handle(look: style.Look, plot: Plot) -> Line2D:
+    bare = plot.kind == "points"
+    return Line2D(
+        [],
+        [],
+        color=look.colour,
+        linestyle="none" if bare else look.line,
+        linewidth=1.2,
+        marker="none" if plot.kind == "ecdf" else look.marker,
+        markersize=4.5,
+        markerfacecolor="white",
+    )
+
+
+def _note(plot: Plot, rows: pd.DataFrame, counts: list[tuple[int, int]]) -> str:
+    expected = max((count for _, count in counts), default=0)
+    missing = int((rows["status"] != OK).sum())
+    what = "moves" if plot.table == "runs" else "flows"
+    if plot.kind == "ecdf":
+        text = f"ECDF over {what}, n = {expected} per curve. 95 % DKW band: "
+        text += f"±{dkw_half_width(max(expected, 1)):.2f}."
+    else:
+        text = f"{WHAT[plot.statistic]}, n = {expected} {what} per point."
+    if missing and plot.statistic != "failed":
+        told = "end below 1 for these" if plot.kind == "ecdf" else "are without them"
+        shown = "Curves" if plot.kind == "ecdf" else "Points"
+        text += f" {missing} of {len(rows)} {what} failed; {shown.lower()} {told}."
+    if plot.floor:
+        text += " Grey: floor (median)."
+    return text

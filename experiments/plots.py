@@ -1,0 +1,57 @@
+"""Figures that an experiment declares in its file: what of which table, against what."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+import msgspec
+
+_LABEL = re.compile(r".+ \([^()]+\)\Z")
+
+
+class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One figure, from `runs.csv` (moves) or `flows.csv`.
+
+    `lines` and `points` show a statistic of column `y` against the factor `x`, along an axis or as
+    categories; `ecdf` shows the distribution of `y`. Each `series` (a column) is a curve, each of
+    `panels` (a column) a panel. `where` keeps the rows with these values. The share of moves that
+    failed, `failed`, needs no column. `names` are what series and categories are called in the
+    figure, `panel_text` says what the value of a panel, "{}", is. Labels end with a unit in
+    brackets; (1) is none.
+    """
+
+    kind: Literal["lines", "points", "ecdf"]
+    y: str
+    y_label: str
+    x: str | None = None
+    x_label: str = ""
+    table: Literal["runs", "flows"] = "runs"
+    statistic: Literal["mean", "median", "failed"] = "mean"
+    series: str | None = None
+    panels: str | None = None
+    where: dict[str, str | float | list[str | float]] = {}
+    names: dict[str, str] = {}
+    panel_text: str = "{}"
+    log_x: bool = False
+    floor: str | None = None
+    width: Literal["column", "page"] = "page"
+    height_in: float = 2.6
+
+    def __post_init__(self) -> None:
+        if (self.kind == "ecdf") != (self.x is None):
+            expected = "none" if self.kind == "ecdf" else "the column of a factor"
+            raise ValueError(f"x is {self.x!r}; {self.kind} expects {expected}")
+        labels = {"y_label": self.y_label}
+        if self.kind == "lines" or self.x_label:
+            labels["x_label"] = self.x_label
+        for key, label in labels.items():
+            if not _LABEL.match(label):
+                expected = "expected quantity and unit, as in Delay (ms)"
+                raise ValueError(f"{key} is {label!r}; {expected}")
+
+    def columns(self) -> list[str]:
+        """All columns that the table has to have."""
+        used = [self.x, self.series, self.panels, self.floor, *self.where]
+        used.append(None if self.statistic == "failed" else self.y)
+        return [name for name in used if name is not None]
