@@ -12,12 +12,18 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from experiments.engines.features import FEATURES, missing_features
+from experiments.engines.features import (
+    FEATURES,
+    FOR_SWITCHES,
+    NEEDED,
+    MissingFeature,
+    missing_features,
+)
 from experiments.engines.kernel_boot import check_boot
 from experiments.engines.kernel_build import NEEDED_BYTES
 from experiments.engines.kernel_cache import BUILD_HINT, Kernel, find_kernel, kernels_dir
@@ -277,13 +283,23 @@ def check_mnexec() -> Finding:
 
 def check_features() -> Iterator[Finding]:
     """What this kernel lacks for the topology, each tried in a throwaway namespace."""
-    missing = missing_features()
+    missing = missing_features(NEEDED)
+    yield from _lacks("LACKS", missing)
+    absent = {feature.name for feature in missing}
+    if "network namespaces" in absent:
+        return
+    for_switches = missing_features(FOR_SWITCHES)
+    yield from _lacks("note", for_switches)
+    absent |= {feature.name for feature in for_switches}
+    present = [name for name in FEATURES if name not in absent]
+    if present:
+        yield Finding("ok", "kernel has", ", ".join(present))
+
+
+def _lacks(state: State, missing: Iterable[MissingFeature]) -> Iterator[Finding]:
     for feature in missing:
         detail = f"{feature.why}: {feature.error}" if feature.error else feature.why
-        yield Finding("LACKS", feature.name, detail, feature.remedy)
-    present = [name for name in FEATURES if name not in {feature.name for feature in missing}]
-    if present and "network namespaces" in present:
-        yield Finding("ok", "kernel has", ", ".join(present))
+        yield Finding(state, feature.name, detail, feature.remedy)
 
 
 def _booted(how: str, seconds: float) -> Finding:

@@ -134,9 +134,18 @@ _ALL = (
         _CONNTRACK_MARK,
     ),
 )
-FEATURES = {feature.name: feature for feature in _ALL}
-NEEDED = tuple(FEATURES)
+_SWITCHING = Feature(
+    "Open vSwitch datapath",
+    'switches with datapath = "system"; those with "netdev" need no more than TUN',
+    "CONFIG_OPENVSWITCH",
+    "openvswitch",
+    ("ovs-dpctl", "-vconsole:off", "add-dp", "probe0"),
+)
+FEATURES = {feature.name: feature for feature in (*_ALL, _SWITCHING)}
+NEEDED = tuple(feature.name for feature in _ALL)
 """What the reference topology and its nodes use."""
+FOR_SWITCHES = (_SWITCHING.name,)
+"""What topologies with switches use besides."""
 
 
 def missing_features(needed: Iterable[str] = NEEDED) -> list[MissingFeature]:

@@ -26,7 +26,7 @@ from experiments.engines.process import LimitExceeded, run_process
 
 INIT = Path(__file__).with_name("guest-init.sh")
 MEMORY_MIB = 112
-# Open vSwitch takes 25 MiB, a controller 20 (os-ken) to 27 (Ryu), and rules come on top.
+# Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
 VIRTUAL_EPOCH_NS = 1_767_225_600_000_000_000

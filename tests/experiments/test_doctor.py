@@ -4,7 +4,7 @@ import pytest
 
 from experiments import doctor
 from experiments.doctor import Finding, Report, main, render
-from experiments.engines.features import MissingFeature
+from experiments.engines.features import FOR_SWITCHES, NEEDED, MissingFeature
 from experiments.engines.kernel_boot import Boot
 from experiments.engines.kernel_cache import BUILD_HINT, Kernel
 from experiments.engines.kernel_config import KernelError
@@ -31,7 +31,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(doctor, "check_packages", lambda _: [OK])
     monkeypatch.setattr(doctor, "find_kernel", lambda: KERNEL)
     monkeypatch.setattr(doctor, "check_boot", lambda _, *, seccomp: Boot("7.3.4", 0.1))
-    monkeypatch.setattr(doctor, "missing_features", list)
+    monkeypatch.setattr(doctor, "missing_features", lambda _: [])
     return monkeypatch
 
 
@@ -59,13 +59,28 @@ def test_host_that_lacks_features_is_no_failure(
     healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     missing = MissingFeature("netem", "delay of the links", "load sch_netem", "Error: unknown")
-    healthy.setattr(doctor, "missing_features", lambda: [missing])
+    healthy.setattr(doctor, "missing_features", lambda names: [missing] if names == NEEDED else [])
     assert main() == 0
     output = capsys.readouterr().out
     assert "virtual (default): ready" in output
     assert "host: cannot run" in output
     assert "delay of the links: Error: unknown" in output
     assert "-> load sch_netem" in output
+
+
+def test_a_kernel_without_open_vswitch_runs_all_else(
+    healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = MissingFeature("Open vSwitch datapath", "switches", "load openvswitch", "no family")
+    healthy.setattr(
+        doctor, "missing_features", lambda names: [missing] if names == FOR_SWITCHES else []
+    )
+    assert main() == 0
+    output = capsys.readouterr().out
+    assert "host: ready" in output
+    assert "switches: no family" in output
+    assert "-> load openvswitch" in output
+    assert "Open vSwitch datapath" not in output.partition("kernel has")[2]
 
 
 def test_missing_kernel_fails_with_the_remedy(

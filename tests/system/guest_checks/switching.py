@@ -94,6 +94,8 @@ def forwarding(folder: Path, datapath: str, count: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with bed(folder, topology) as (network, switches):
         lma, mag = receiver(network, "lma"), receiver(network, "mag1")
+        # A switch in fail mode standalone would begin to learn addresses after three probes.
+        time.sleep(4 * topology.switching.inactivity_probe_ms / 1000)
         found["before"] = one_way(lma, mag, 1)
         add_rules(switches, ("lma", "s1", "s2", "mag1"))
         found["after"] = one_way(lma, mag, count)
