@@ -26,7 +26,7 @@ from scapy.fields import (
     XShortField,
 )
 from scapy.layers import inet6
-from scapy.layers.l2 import Dot1Q, Ether
+from scapy.layers.l2 import Ether
 from scapy.packet import Packet, bind_bottom_up
 
 from nodes.wire.attachment import (
@@ -129,7 +129,8 @@ class PMIP6Message(_Message):
 class PMIP6Attachment(_Message):
     """A message of layer-2 signalling (docs/layer-2-signalling.md), the payload of a frame."""
 
-    overload_fields = {lower: {"type": ETHERTYPE} for lower in (Ether, Dot1Q)}  # noqa: RUF012
+    # For a VLAN tag (Dot1Q), too: Scapy takes that for an alias of Ether.
+    overload_fields = {Ether: {"type": ETHERTYPE}}  # noqa: RUF012
 
     def answers(self, other: Any) -> bool:
         """Of the request with the same sequence number and D flag."""
@@ -210,8 +211,7 @@ for _code, _layers in _MESSAGES.items():
     _SCAPYS[_code] = _layers[0]
 PMIP6Message.dispatch_hook = hook(_message_layer)  # type: ignore[attr-defined]
 PMIP6Attachment.dispatch_hook = hook(_attachment_layer)  # type: ignore[attr-defined]
-for _lower in (Ether, Dot1Q):
-    bind_bottom_up(_lower, PMIP6Attachment, type=ETHERTYPE)
+bind_bottom_up(Ether, PMIP6Attachment, type=ETHERTYPE)
 
 
 def __getattr__(name: str) -> type[Packet]:

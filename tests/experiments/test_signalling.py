@@ -62,8 +62,9 @@ def test_messages_keep_length_sequence_and_peer_in_order_of_time() -> None:
     notification = ethernet(ipv6(135, LMA, PROXY_COA["cell"], mobility_message(19, 513, 64)))
     update = ethernet(ipv6(135, PROXY_COA["wlan"], LMA, mobility_message(5, 513, 64)))
     # The sequence number stands where an IPv6 packet has its next header: 135 there says nothing.
-    request = link_frame(AttachmentRequest(135 << 8, MN))
-    answer = link_frame(AttachmentAnswer(135 << 8, 0, MN))
+    request = link_frame(AttachmentRequest(135 << 8, MN * 2))
+    answer = link_frame(AttachmentAnswer(135 << 8, 0, MN * 2))
+    assert len(request) >= 14 + 40 + 8
     found = read(
         (LMA_CORE, 12_003, True, notification),
         (LMA_CORE, 1_000, False, update),

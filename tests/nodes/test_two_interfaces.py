@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.domain import Domain
 
 
-def notification(domain: type[Domain], second_at_mag1: bool) -> UpdateNotification:
+def initiate(domain: type[Domain], second_at_mag1: bool) -> UpdateNotification:
     """The FMI of a move to the cell, where that is at the MAG of the WLAN, or at another."""
     lma = domain.lma(MobileNodePolicy(prefix_model="unique"))
     lma.receive(domain.pbu(), 0.0, domain.MAG1)
@@ -45,12 +45,12 @@ def test_an_fmi_names_the_interface_where_there_are_two(domain: type[Domain]) ->
         MobileNodeIdentifier.of(domain.MN),
         HomeNetworkPrefix.of(domain.P1, off_link=True),
     ]
-    assert list(notification(domain, second_at_mag1=False).options) == usual
+    assert list(initiate(domain, second_at_mag1=False).options) == usual
     named = [
         AccessTechnologyType(domain.CELL),
         MobileNodeLinkLayerIdentifier(domain.LINK_LAYER_2),
     ]
-    assert list(notification(domain, second_at_mag1=True).options) == [*usual, *named]
+    assert list(initiate(domain, second_at_mag1=True).options) == [*usual, *named]
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -88,11 +88,12 @@ def test_the_mag_uses_the_interface_that_is_named(
     found = {name: entry.off_link_prefixes for name, entry in mag.core.bindings.items()}
     assert found == {"wlan": (), "cell": (), wanted: (domain.P3,)}
     # An interface that isn't here: the mobile node isn't attached with it.
-    options = (*message.options, AccessTechnologyType(11))
-    (answer,) = domain.of(
-        Send, mag.receive(UpdateNotification(2, message.reason, options, acknowledge=True), 1.0)
-    )
-    assert answer.message.status == 132  # type: ignore[attr-defined]
+    unknown = MobileNodeLinkLayerIdentifier(bytes(6))
+    for sequence, named in enumerate((AccessTechnologyType(11), unknown), start=2):
+        options = (*message.options, named)
+        notification = UpdateNotification(sequence, message.reason, options, acknowledge=True)
+        (answer,) = domain.of(Send, mag.receive(notification, 1.0))
+        assert answer.message.status == 132  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("second_at_mag1", [True, False])

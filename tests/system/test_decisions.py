@@ -92,7 +92,10 @@ def test_a_move_that_the_node_decides_takes_its_floor(
 ) -> None:
     """Ordered at the node: its next packet takes the new access to the LMA, and the next one of the
     CN that is there then comes back that way."""
-    job = make_job({"protocol": {**protocol, "decision_maker": "mn"}})
+    # `b` stays on the cell, which isn't the default path of a shared prefix: it is bound there.
+    cell = {"kind": "udp", "anchor": "cell", "start": "cell", "port": 5002, "until_s": 9.0}
+    changes = {"protocol": {**protocol, "decision_maker": "mn"}, "flows": {"b": cell}}
+    job = make_job(changes)
     folder = put_job(tmp_path, job)
     outcome = virtual.run(folder, LIMIT_S)
     assert outcome.failure is None, outcome.failure

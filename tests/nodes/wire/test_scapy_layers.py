@@ -204,9 +204,14 @@ def test_any_octets_in_an_attachment_frame_are_dissected(code: int, data: bytes)
 
 
 def test_frame_of_another_format_or_type_is_raw() -> None:
-    for octets in (bytes(8), bytes((FIRST_OCTET, 0, 3, 0, 0, 0, 0, 0)), bytes((FIRST_OCTET,))):
-        assert type(Ether(in_frame(octets)).payload) is Raw
     request = bytes((FIRST_OCTET, 1, 1)) + bytes(13)
+    for octets in (
+        bytes(8),
+        bytes((FIRST_OCTET, 0, 3, 0, 0, 0, 0, 0)),
+        bytes((FIRST_OCTET,)),
+        b"\x3b" + request[1:],
+    ):
+        assert type(Ether(in_frame(octets)).payload) is Raw
     assert type(layers.PMIP6Attachment(request)).__name__ == "PMIP6AttachmentRequest"
     assert type(layers.PMIP6Attachment(bytes(16))) is Raw
 
