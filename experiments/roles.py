@@ -19,7 +19,7 @@ from nodes.config import (
 )
 from nodes.wire.messages import AccessTechnology, HandoffHint
 from topologies.model import Role
-from topologies.plan import LOGICAL_INTERFACE, mac
+from topologies.plan import LOGICAL_INTERFACE, MAG_MAC, mac
 
 MN_ID = "mn1@flowmob.example"
 # The interface identifier of the logical interface: its address in every prefix ends with it.
@@ -49,7 +49,7 @@ def address_of(spec: RunSpec, node: str) -> IPv6Address:
 def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> Roles:
     """`events`: the folder in which each daemon writes its own file; `control_socket` is the LMA's,
     those of MAGs and MN lie beside it and are named after the node."""
-    topology, protocol = spec.topology, spec.protocol
+    topology, protocol, variables = spec.topology, spec.protocol, spec.variables
     lma = topology.node_with_role(Role.LMA)
     mags = [name for name, node in topology.nodes.items() if node.role is Role.MAG]
     lma_config = LmaConfig(
@@ -60,14 +60,16 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         state=control_socket.with_name(f"{lma}.state"),
         prefix_pool=HOME_PREFIX_POOL,
         mobile_nodes={
-            MN_ID: MobileNodePolicy(
-                prefix_model=protocol.prefix_model,
-                prefix_delivery=protocol.prefix_delivery,
-                switch=protocol.switch,
-                granularity=protocol.granularity,
-                withdrawal_delay_ms=round(protocol.withdrawal_delay_s * 1000),
-                decision_maker=protocol.decision_maker,
-                policies=protocol.policies,
+            MN_ID: variables.of_mobile_node(
+                MobileNodePolicy(
+                    prefix_model=protocol.prefix_model,
+                    prefix_delivery=protocol.prefix_delivery,
+                    switch=protocol.switch,
+                    granularity=protocol.granularity,
+                    withdrawal_delay_ms=round(protocol.withdrawal_delay_s * 1000),
+                    decision_maker=protocol.decision_maker,
+                    policies=protocol.policies,
+                )
             )
         },
         accesses={name: _technology(name) for name in topology.accesses},
@@ -119,6 +121,8 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         )
         for mag in mags
     }
+    lma_config = variables.of_lma(lma_config)
+    mag_configs = {mag: variables.of_mag(config) for mag, config in mag_configs.items()}
     mn = topology.node_with_role(Role.MN)
     mn_config = MnConfig(
         events=events / f"{mn}.jsonl",
@@ -128,6 +132,11 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         access_interfaces=tuple(link.interface(mn) for link in topology.accesses.values()),
         interface_id=INTERFACE_ID,
         mn_id=MN_ID,
+        mag_link_layer_address=(
+            lma_config.fixed_mag_link_layer_address_on_all_access_links
+            if any(lma_config.fixed_link_layer_address)
+            else MAG_MAC
+        ),
         layer_2={
             link.interface(mn): LayerTwoAccess(
                 access_technology=_technology(access).technology,

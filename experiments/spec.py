@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from experiments.plots import Plot
+from experiments.variables import Variables
 from nodes.policies import make_policy
 from topologies.model import NonNegative, Positive, Probability, Topology
 
@@ -175,6 +176,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     topology: Topology
     protocol: Protocol = Protocol()
+    variables: Variables = Variables()
     duration_s: Positive = 30.0
     decision_spread_ms: NonNegative = 20.0
     attachments: tuple[Attachment, ...] = (Attachment("wlan", 1.0), Attachment("cell", 2.0))

@@ -348,7 +348,9 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """`uplink`: `reflective` sends a flow back over the interface that it arrives on (RFC 7847);
     `static` maps destination ports to an access interface, whatever the network does; `own` is for
     a node that decides itself, flow by flow, and that the LMA follows. `duplicates`: whether of the
-    copies of a packet that come over several accesses all are kept, or the first only."""
+    copies of a packet that come over several accesses all are kept, or the first only.
+    `mag_link_layer_address`: where layer-2 signalling goes to, which is the same on all access
+    links of a domain (RFC 5213 section 9.3)."""
 
     logical_interface: str
     access_interfaces: tuple[str, ...]
@@ -359,6 +361,7 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     # The access interfaces with layer-2 signalling, and who the node says that it is.
     layer_2: dict[str, LayerTwoAccess] = {}
     mn_id: str = ""
+    mag_link_layer_address: str = FIXED_MAG_LINK_LAYER_ADDRESS.hex(":")
 
     def __post_init__(self) -> None:
         for interface in self.layer_2:
@@ -367,5 +370,8 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
                     f"layer_2 has {interface!r}; "
                     f"expected one of {', '.join(self.access_interfaces)}"
                 )
+        mag = self.mag_link_layer_address
+        if len(parse_link_layer_id(mag)) != LINK_LAYER_ADDRESS_OCTETS:
+            raise ValueError(f"mag_link_layer_address is {mag!r}; expected 6 octets")
         if self.layer_2 and not self.mn_id:
             raise ValueError("mn_id is ''; expected an identifier, for layer_2 needs one")

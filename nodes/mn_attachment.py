@@ -11,7 +11,8 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from nodes.actions import NOBODY, Instant, Log, Outbox, Reply, SendOnLink
-from nodes.config import FIXED_MAG_LINK_LAYER_ADDRESS, MnConfig
+from nodes.config import MnConfig
+from nodes.link_layer import parse_link_layer_id
 from nodes.wire.attachment import AttachmentAnswer, AttachmentRequest
 from nodes.wire.options import (
     AccessTechnologyType,
@@ -171,7 +172,8 @@ class MnAttachments:
         entry.sent += 1
         details = {"interface": interface, "sequence": entry.request.sequence}
         self._outbox.put(Log("attachment-requested", details))
-        self._outbox.put(SendOnLink(entry.request, interface, FIXED_MAG_LINK_LAYER_ADDRESS))
+        mag = parse_link_layer_id(self._config.mag_link_layer_address)
+        self._outbox.put(SendOnLink(entry.request, interface, mag))
 
     def _supersede(self, interface: str, reason: str) -> None:
         """Whoever waits for the answer to a request that is given up hears of it."""

@@ -34,6 +34,11 @@ def test_defaults_of_the_domain_rfc5213_9_3_rfc6543(domain: type[Domain]) -> Non
         assert address == "00:00:5e:00:52:13"
 
 
+def test_local_routing_is_off_unless_configured_rfc5213_9_2(domain: type[Domain]) -> None:
+    assert not domain.mag().core.config.enable_mag_local_routing
+    assert domain.mag(enable_mag_local_routing=True).core.config.enable_mag_local_routing
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -57,6 +57,17 @@ def answer(request: AttachmentRequest, status: int = 0) -> AttachmentAnswer:
     return AttachmentAnswer(request.sequence, status, (HomeNetworkPrefix.of(P1),), request.detach)
 
 
+def test_the_mag_has_the_link_layer_address_of_the_domain_rfc5213_9_3(
+    domain: type[Domain],
+) -> None:
+    node = make(mag_link_layer_address="02:00:00:00:ff:01")
+    node.link_up("mn-wlan", domain.at(0))
+    (sent,) = domain.of(SendOnLink, node.take_actions())
+    assert sent.destination == bytes.fromhex("02000000ff01")
+    with pytest.raises(InputError, match="expected 6 octets"):
+        make(mag_link_layer_address="02:00")
+
+
 def test_a_link_that_comes_up_is_attached_as_configured(domain: type[Domain]) -> None:
     node = make()
     node.link_up("mn-cell", domain.at(0))

@@ -256,3 +256,41 @@ def test_handover_of_everything(kernel: Kernel, tmp_path: Path) -> None:
     assert [entry["state"] for entry in result["served"]] == ["registered"]
     states = {entry["interface"]: entry["attachment"] for entry in result["status"]}
     assert states == {"mn-wlan": "detached", "mn-cell": "attached"}
+
+
+@pytest.mark.parametrize(("handoff", "trigger"), [(2, 3), (4, 4)])
+def test_a_mag_that_was_left_unnoticed_is_told(
+    kernel: Kernel, tmp_path: Path, handoff: int, trigger: int
+) -> None:
+    """RFC 5846 section 8.1. With handoff state unknown its answer takes the place of its
+    deregistration, which was lost."""
+    changes = {
+        "protocol": {"prefix_model": "unique", "attachment": "layer-2"},
+        "attachments": [
+            {"access": "wlan", "at_s": 1.0},
+            {"access": "cell", "at_s": 2.0, "dynamic": True},
+        ],
+        "variables": {"lma": {"revoke_on_handover": True}},
+    }
+    folder = put_job(tmp_path, make_job(changes))
+    result = carry_out_check(kernel, folder, "attachment_checks.left_unnoticed", handoff=handoff)
+    (before,), (after,) = result["before"], result["after"]
+    assert (before["access"], after["access"]) == ("wlan", "cell")
+    assert (after["bid"], after["prefixes"]) == (before["bid"], before["prefixes"])
+    assert result["attached"]["result"]["attachment"] == "attached"
+    signalling = [
+        message for message in messages(folder, "lma-core", 0) if message["message"] != "Heartbeat"
+    ]
+    last = [(message["message"], message["source"]) for message in signalling[-4:]]
+    update, answer = ("ProxyBindingUpdate", MAG2), ("ProxyBindingAcknowledgement", LMA)
+    told = ("BindingRevocationIndication", LMA)
+    agreed = ("BindingRevocationAcknowledgement", MAG1)
+    if handoff == 4:
+        assert last == [update, told, agreed, answer]
+    else:  # the two in between go out at the same instant of virtual time
+        assert (last[0], set(last[1:3]), last[3]) == (update, {answer, told}, agreed)
+    (indication,) = [m for m in signalling if m["message"] == told[0]]
+    assert indication["trigger"]["value"] == trigger
+    assert prefixes(indication) == before["prefixes"]
+    (agreement,) = [m for m in signalling if m["message"] == agreed[0]]
+    assert agreement["status"]["value"] == 0

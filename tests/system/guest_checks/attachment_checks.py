@@ -33,6 +33,23 @@ def handover(folder: Path) -> dict[str, Any]:
         }
 
 
+def left_unnoticed(folder: Path, handoff: int) -> dict[str, Any]:
+    """As `handover`, but the deregistration of the WLAN's MAG gets lost."""
+    with scenario(folder) as course:
+        course.attach()
+        course.start_traffic()
+        course.until(LEAVES_S)
+        before = course.ask("bindings")
+        course.lose("core-mag1", "up", 1.0)
+        course.network.set_access("wlan", False)
+        course.until(LEAVES_S + 0.1)
+        course.lose("core-mag1", "up", 0.0)
+        attached = _attach(course, "mn-cell", handoff)
+        course.until(END_S)
+        course.stop_traffic()
+        return {"before": before, "after": course.ask("bindings"), "attached": attached}
+
+
 def dynamic(folder: Path) -> dict[str, Any]:
     """At LEAVES_S flow `a` is ordered to the cell and the node to attach there to its session."""
     with scenario(folder) as course:
