@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from experiments.engines.kernel_cache import Kernel
+from nodes.selectors import selector_of
 from nodes.wire.tool import decode_capture
 from tests.system import wire
+from tests.system.guest_checks import flow_cases
 from tests.system.guests import carry_out_check, make_job, put_job
 
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
-LONGEST_HEADER = 10
+LONGEST_HEADER = 24
 ACCESSES = ("mn-wlan", "mn-cell")
 
 
@@ -49,6 +51,25 @@ def test_a_copy_goes_to_each_binding_rfc6089_5_3_6(
     copies = 2 if duplicates == "keep" else 1
     assert sorted(result["received"]["both"]) == sorted(names[1] * copies)
     assert (result["received"]["one"], result["received"]["other"]) == (names[0], names[2])
+
+
+def test_every_field_range_and_precedence_rfc6088_3_2_rfc6089_5_3_6(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    folder = put_job(tmp_path, make_job({"protocol": {"prefix_model": "unique"}}))
+    result = carry_out_check(kernel, folder, "flow_checks.classified")
+    assert all(answer["ok"] for answer in result["answers"])
+    cn, mn = IPv6Address(result["cn"]), IPv6Address(result["mn"])
+    rows = flow_cases.rows(cn, mn)
+    expected: dict[str, list[int]] = {"wlan": [], "cell": [], "drop": []}
+    for number, packet in enumerate(flow_cases.packets(cn, mn)):
+        matching = [row for row in rows if selector_of(row.selector).matches(packet)]
+        row = min(matching, key=lambda row: row.priority, default=None)
+        to = "wlan" if row is None else row.to if row.action == "forward" else "drop"
+        expected[to].append(number)
+    assert all(len(numbers) > 1 for numbers in expected.values())
+    found = {access: cases(folder, f"mn-{access}") for access in ("wlan", "cell")}
+    assert found == {access: expected[access] for access in found}
 
 
 def test_drop_and_what_no_flow_rule_may_touch_rfc7864_5_2_rfc6089_4_3(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.roles import MN_ID
+from tests.system.guest_checks import flow_cases
 from tests.system.guest_checks.forwarding_checks import (
     IPPROTO_IPV6_IN_IPV6,
     _datagram,
@@ -93,6 +94,30 @@ def copies(folder: Path) -> dict[str, Any]:
         flows = course.ask("flows")
         talk.close()
         return {"answers": answers, "received": received, "flows": flows}
+
+
+def classified(folder: Path) -> dict[str, Any]:
+    """Packets of every kind, of flows of every kind, which are added in no order."""
+    with scenario(folder) as course:
+        course.attach()
+        cn, mn = course.job.spec.topology.nodes["cn"].address, course.addresses["a"]
+        assert cn is not None
+        answers = []
+        for row in sorted(flow_cases.rows(cn, mn), key=lambda row: row.priority % 7):
+            request = {"op": "add-flow", "mn": MN_ID, "fid": row.fid, "to": row.to}
+            request |= {"priority": 1000 + row.priority, "selector": row.selector, "action": row.action}
+            answers.append(course.session.request(request))
+        channel = socket_in(
+            course.network.namespace("cn"),
+            lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW),
+        )
+        for number, packet in enumerate(flow_cases.packets(cn, mn)):
+            course.until(4.0 + number / 50)
+            data = flow_cases.octets(packet, f"case {number}".encode())
+            channel.sendto(data, (str(packet.destination), 0))
+        course.until(5.0 + number / 50)
+        channel.close()
+        return {"answers": answers, "cn": str(cn), "mn": str(mn)}
 
 
 def dropped(folder: Path) -> dict[str, Any]:
