@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields, TrafficSelector
 
 FID_RANGE = range(1, 0x10000)  # 0 is reserved (RFC 6089 section 4.2)
@@ -93,7 +94,10 @@ class FlowMobilityCache:
         raise KeyError((mn_id, fid))
 
     def match(self, mn_id: str, packet: PacketFields) -> FlowMobilityCacheEntry | None:
-        """The first active row that a packet to the MN matches (RFC 6089 section 5.3.6)."""
+        """The first active row that a packet to the MN matches (RFC 6089 section 5.3.6). None is
+        for mobility signalling (section 4.3)."""
+        if packet.protocol == MOBILITY_HEADER:
+            return None
         for row in self._rows.get(mn_id, ()):
             if row.active and row.selector.matches(packet):
                 return row

@@ -21,6 +21,7 @@ from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 
 # FIDs, and priorities, of rows that the LMA makes itself: an operator's come before them.
@@ -63,7 +64,7 @@ class UplinkFollowing:
         """An uplink packet of a flow came through the tunnel of `proxy_coa`, and the one before it
         did not, or there was none."""
         target = self._sender(packet, proxy_coa)
-        if target is None:
+        if target is None or packet.protocol == MOBILITY_HEADER:
             return
         row = self._flows.cache.match(target.mn_id, packet.reversed())
         if row is None:

@@ -32,13 +32,13 @@ from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions, whole_packets
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob"
 DROP_MARK = 0xFFFF
 FIRST_ROUTING_TABLE = 1000
 RULE_PRIORITY = 100
 DEFAULT_ROUTE = IPv6Network("::/0")
-MOBILITY_HEADER = 135
 # Where a copy is sent "to": the route to it leads into the tunnel, which asks for no neighbour.
 COPY_GATEWAY = "fe80::1"
 

@@ -1,8 +1,10 @@
 """The MAG's flow mobility cache in the kernel (RFC 7864 sections 3.4 and 5.2).
 
 On an access interface, forwarded packets from and to the filtered prefixes pass only if they are of
-one of the flows; all others pass as routed. Fragments are put together first, because only the
-first of a packet shows its flow (RFC 6089 section 5.3.6).
+one of the flows; all others pass as routed. No rule is about mobility signalling (RFC 6089 section
+4.3), nor about ICMPv6 errors: those of a flow don't look like it, and path MTU discovery needs
+them. Fragments are put together first, because only the first of a packet shows its flow (RFC 6089
+section 5.3.6).
 """
 
 from __future__ import annotations
@@ -14,14 +16,18 @@ from nodes.flow_table import uplink_selector
 from nodes.kernel.nftables import Transactions, whole_packets
 from nodes.kernel.selector_rules import match_expressions
 from nodes.packet_fields import AH, ESP
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 
 TABLE = "ip6 flowmob"
+LAST_ERROR = 127  # RFC 4443 section 2.1
 
 _SKELETON = f"""
 table {TABLE} {{
   chain filtered {{
     type filter hook forward priority filter; policy accept;
+    meta l4proto {MOBILITY_HEADER} accept
+    icmpv6 type <= {LAST_ERROR} accept
   }}
 }}
 """

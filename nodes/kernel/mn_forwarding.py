@@ -19,6 +19,8 @@ from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
+from nodes.packet_fields import WITH_PORTS
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob"
 FIRST_ROUTING_TABLE = 1000
@@ -100,11 +102,13 @@ class MnForwarding:
             )
             leaving = "    ct mark != 0 meta mark set ct mark"
         elif self._config.uplink == "own":
-            arriving, leaving = "", "    jump decided"
+            # As at the LMA: no rule is for mobility signalling (RFC 6089 section 4.3).
+            arriving, leaving = "", f"    meta l4proto != {MOBILITY_HEADER} jump decided"
         else:
-            arriving = ""
+            arriving, with_ports = "", ", ".join(str(protocol) for protocol in WITH_PORTS)
             leaving = "\n".join(
-                f"    th dport {port} meta mark set {self._marks[interface]}"
+                f"    meta l4proto {{ {with_ports} }} th dport {port} "
+                f"meta mark set {self._marks[interface]}"
                 for port, interface in self._config.static_policy.items()
             )
         copies = ""

@@ -12,6 +12,7 @@ from nodes.actions import Action, CloseTunnel, IgnoreUplink, OpenTunnel, WatchUp
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.packet_queue import PacketQueue, QueuedPacket
 from nodes.kernel.routing import Routing
+from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob_uplink"
 QUEUE = 1
@@ -26,6 +27,7 @@ table {TABLE} {{
   }}
   chain uplink {{
     type filter hook prerouting priority mangle + 1; policy accept;
+    meta l4proto {MOBILITY_HEADER} return
     ip6 saddr @watched jump tunnels
   }}
 }}

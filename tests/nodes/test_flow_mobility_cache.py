@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv6Address
 
 import pytest
@@ -45,6 +46,12 @@ def test_inactive_rows_do_not_affect_traffic_rfc7864_5_2() -> None:
     match = rows.match("mn", PACKET)
     assert match is not None
     assert match.fid == 1
+
+
+def test_no_row_is_for_mobility_signalling_rfc6089_4_3() -> None:
+    rows = cache(row(10, 1), row(20, 2, IPv6TrafficSelector.of(protocol=135)))
+    assert rows.match("mn", replace(PACKET, protocol=135)) is None
+    assert rows.match("mn", replace(PACKET, protocol=134)) is not None
 
 
 def test_rows_of_another_node_do_not_match_rfc7864_5_2() -> None:

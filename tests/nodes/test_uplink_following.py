@@ -83,6 +83,17 @@ def test_a_flow_without_a_row_gets_one_off_the_default_path(domain: type[Domain]
     assert network.path(row.fid) == domain.MAG1
 
 
+def test_mobility_signalling_is_no_flow_rfc6089_4_3(domain: type[Domain]) -> None:
+    network = deciding(domain)
+    network.add_flow(1, "wlan", None)
+    signalling = PacketFields(domain.P1[1], CN, 135)
+    network.uplink(signalling, domain.MAG2)
+    assert network.path(1) == domain.MAG1
+    network.remove_flow(1)
+    network.uplink(signalling, domain.MAG2)
+    assert network.lma.core.flows.cache.rows(domain.MN) == ()
+
+
 def test_own_rows_are_bounded(domain: type[Domain]) -> None:
     network = deciding(domain)
     for port in range(MOST_OWN_ROWS + 2):

@@ -85,6 +85,30 @@ def test_drop_and_what_no_flow_rule_may_touch_rfc7864_5_2_rfc6089_4_3(
     assert result["received"] == {"7001": [], "7002": ["case 1"]}
 
 
+def test_a_deciding_nodes_signalling_is_of_no_flow_rfc6089_4_3(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    protocol = {"prefix_model": "shared", "decision_maker": "mn"}
+    folder = put_job(tmp_path, make_job({"moves": [], "protocol": protocol}))
+    result = carry_out_check(kernel, folder, "flow_checks.own_signalling")
+    assert result["bound"]["ok"]
+    assert cases(folder, "mn-cell", outbound=True) == [0]
+    assert cases(folder, "mn-wlan", outbound=True) == [1, 2]
+    assert sorted(cases(folder, "cn-lma")) == [0, 1, 2]
+
+
+def test_what_no_active_flow_claims_takes_the_default_path_rfc7864_5_2_rfc6089_5_3_6(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    job = make_job({"protocol": {"prefix_model": "shared"}, "moves": [], "duration_s": 25.0})
+    folder = put_job(tmp_path, job)
+    active = carry_out_check(kernel, folder, "flow_checks.default_path")
+    assert active == [True, False, True, True, True]
+    # The lowest BID-PRI of those that are there: the WLAN's, if it is.
+    assert cases(folder, "mn-wlan") == [1, 2, 3, 5, 9]
+    assert cases(folder, "mn-cell") == [0, 4, 6, 7, 8]
+
+
 def test_fragments_follow_the_first_rfc6089_5_3_6(kernel: Kernel, tmp_path: Path) -> None:
     folder = put_job(tmp_path, make_job())
     result = carry_out_check(kernel, folder, "flow_checks.fragments")
@@ -116,11 +140,16 @@ def test_the_mag_lets_the_flows_pass_that_it_was_told_of_rfc7864_3_4(
     folder = put_job(tmp_path, make_job({"protocol": protocol}))
     result = carry_out_check(kernel, folder, "flow_checks.flow_level")
     assert all(answer["ok"] for answer in result["answers"])
-    assert cases(folder, "core-mag2", outbound=True) == [0, 1], "the LMA sent both to the MAG"
-    assert cases(folder, "mn-cell") == [0], "of the flow"
-    assert cases(folder, "mn-cell", outbound=True) == [2, 3, 4]
-    assert cases(folder, "core-mag2") == [2], "the flow while it was there, and no other"
-    messages = list(decode_capture(folder / "wire" / "lma-core.pcapng"))
+    assert cases(folder, "core-mag2", outbound=True) == [0, 1, 5, 6, 7], "what the LMA sent"
+    # Of the flow, or nothing that flows are about: signalling (RFC 6089 section 4.3) and errors.
+    assert cases(folder, "mn-cell") == [0, 5, 6]
+    assert cases(folder, "mn-cell", outbound=True) == [2, 3, 8, 9, 10, 4]
+    assert cases(folder, "core-mag2") == [2, 8, 9], "the flow while it was there, and no other"
+    # Case 5 and 8 are none that can be decoded.
+    errors: list[str] = []
+    capture = folder / "wire" / "lma-core.pcapng"
+    messages = list(decode_capture(capture, on_error=lambda where, _: errors.append(where)))
+    assert len(errors) == 2
     to_mag2 = [
         message
         for message in messages

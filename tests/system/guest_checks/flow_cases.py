@@ -122,11 +122,11 @@ def packets(cn: IPv6Address, mn: IPv6Address) -> list[PacketFields]:
     ]
 
 
-def octets(packet: PacketFields, content: bytes) -> bytes:
-    """The packet, with `content` behind its headers."""
+def octets(packet: PacketFields, content: bytes, header: bytes | None = None) -> bytes:
+    """The packet, with `content` behind its headers; `header` is the upper layer's."""
     assert isinstance(packet.source, IPv6Address)
     assert isinstance(packet.destination, IPv6Address)
-    data = _transport(packet, len(content)) + content
+    data = (_transport(packet, len(content)) if header is None else header) + content
     assert packet.traffic_class is not None
     assert packet.flow_label is not None
     word = 6 << 28 | packet.traffic_class << 20 | packet.flow_label

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.roles import MN_ID
+from nodes.wire.traffic_selector import PacketFields
 from tests.system.guest_checks import flow_cases
 from tests.system.guest_checks.forwarding_checks import (
     IPPROTO_IPV6_IN_IPV6,
@@ -105,7 +106,11 @@ def classified(folder: Path) -> dict[str, Any]:
         answers = []
         for row in sorted(flow_cases.rows(cn, mn), key=lambda row: row.priority % 7):
             request = {"op": "add-flow", "mn": MN_ID, "fid": row.fid, "to": row.to}
-            request |= {"priority": 1000 + row.priority, "selector": row.selector, "action": row.action}
+            request |= {
+                "priority": 1000 + row.priority,
+                "selector": row.selector,
+                "action": row.action,
+            }
             answers.append(course.session.request(request))
         channel = socket_in(
             course.network.namespace("cn"),
@@ -183,7 +188,8 @@ def fragments(folder: Path) -> dict[str, Any]:
 
 def flow_level(folder: Path) -> dict[str, Any]:
     """Flow `a` moves to the cell, and its MAG knows that flow. Other packets from and to the
-    prefix are sent there: case 0 of the flow, case 1 not, down; 2 and 3 the same, up."""
+    prefix are sent there: case 0 of the flow, case 1 not, down; 2 and 3 the same, up. Cases 5 to 7
+    are mobility signalling, an ICMPv6 error and an ICMPv6 request, down; 8 to 10 the same, up."""
     with scenario(folder) as course:
         course.attach()
         course.until(4.0)
@@ -206,6 +212,16 @@ def flow_level(folder: Path) -> dict[str, Any]:
             payload = f"case {2 + number}".encode()
             datagram = _datagram(address, cn, payload, port=its_port)
             frames.send(_ethernet(course, "cell") + datagram)
+        kinds = ((MOBILITY_HEADER, b"\x3b\x00"), (ICMPV6, b"\x02\x00"), (ICMPV6, b"\x80\x00"))
+        for number, (protocol, start) in enumerate(kinds, start=5):
+            header = start + bytes(6)
+            down = PacketFields(cn, address, protocol, traffic_class=0, flow_label=0)
+            data = flow_cases.octets(down, f"case {number}".encode(), header)
+            channel.sendto(data, (str(mag), 0))
+            up = PacketFields(address, cn, protocol, traffic_class=0, flow_label=0)
+            data = flow_cases.octets(up, f"case {number + 3}".encode(), header)
+            frames.send(_ethernet(course, "cell") + data)
+            course.until(5.7 + number / 50)
         course.until(6.0)
         served = course.ask_node("mag2", {"op": "bindings"})["result"]
         back = _move(course, fid=1, to="wlan")
@@ -222,6 +238,60 @@ def flow_level(folder: Path) -> dict[str, Any]:
             "bindings": course.ask("bindings"),
             "start_ns": course.unix_ns,
         }
+
+
+def own_signalling(folder: Path) -> dict[str, Any]:
+    """A node that decides sends all that it sends over the cell: UDP is case 0, and mobility
+    signalling case 1 before and case 2 after that."""
+    with scenario(folder) as course:
+        course.attach()
+        talk = Talk(course, 7008)
+        destination = str(talk.addresses["cn"])
+
+        def signal(number: int) -> None:
+            data = bytes.fromhex("3b01000000000000") + f"case {number}".encode()
+            channel = socket_in(
+                course.network.namespace("mn"),
+                lambda: socket.socket(socket.AF_INET6, socket.SOCK_RAW, MOBILITY_HEADER),
+            )
+            channel.bind((str(talk.addresses["mn"]), 0))
+            channel.sendto(data, (destination, 0))
+            channel.close()
+
+        course.until(4.0)
+        signal(1)
+        everything = {"op": "bind-flow", "fid": 9, "priority": 9, "selector": {}, "to": "mn-cell"}
+        bound = course.ask_node("mn", everything)
+        course.until(4.5)
+        talk.send("mn", b"case 0")
+        signal(2)
+        course.until(5.0)
+        talk.close()
+        return {"bound": bound}
+
+
+def default_path(folder: Path) -> list[bool]:
+    """Flow 10 goes to the cell. Even cases are its packets, odd ones are of no flow; both accesses,
+    without the cell, both, without the WLAN, both. Returns whether flow 10 was active."""
+    with scenario(folder) as course:
+        course.attach()
+        flow, rest = Talk(course, 7009), Talk(course, 7010)
+        _add(course, 10, "cell", start_destination_port=7009, start_next_header=UDP)
+        active = []
+        changes = ((None, True), ("cell", False), ("cell", True), ("wlan", False), ("wlan", True))
+        for number, (access, up) in enumerate(changes):
+            at_s = 4.0 + 3 * number
+            course.until(at_s)
+            if access is not None:
+                course.network.set_access(access, up)
+            course.until(at_s + 2.0)
+            flow.send("cn", f"case {2 * number}".encode())
+            rest.send("cn", f"case {2 * number + 1}".encode())
+            active += [row["active"] for row in course.ask("flows") if row["fid"] == 10]
+        course.until(at_s + 2.5)
+        flow.close()
+        rest.close()
+        return active
 
 
 def survival(folder: Path) -> dict[str, Any]:
