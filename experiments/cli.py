@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import signal
 import sys
 from collections.abc import Sequence
@@ -154,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         status: int = options.function(options)
+        sys.stdout.flush()
     except (InputError, EngineUnavailable, KernelError) as error:
         print(f"flowmob: {error}", file=sys.stderr)
         return 2
@@ -161,10 +163,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("flowmob: interrupted; finished runs are kept", file=sys.stderr)
         return 130
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 128 + signal.SIGPIPE  # as a shell has it of a program that doesn't catch it
         where = f"{error.filename}: " if error.filename else ""
         print(f"flowmob: {where}{error.strerror or error}", file=sys.stderr)
         return 1
     return status
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of standard output is gone, as `head` is when it has enough."""
+    try:
+        output = sys.stdout.fileno()
+    except OSError:  # it is no file
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    gone = any(events & select.POLLERR for _, events in poll.poll(0))
+    if gone:
+        # What is left in the buffer would fail once more when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return gone
 
 
 if __name__ == "__main__":
