@@ -161,6 +161,14 @@ def test_longer_prefix_goes_first():
     assert arrivals(network, "lma", to_home(destination=OTHER_HOME[1])) == ["mag2"]
 
 
+def test_no_prefix_takes_the_place_of_a_base_rule():
+    fabric = reference_fabric()
+    rules = prefix_rules(fabric, PrefixPath(prefix=IPv6Network("::/0"), mag=MAG1))
+    base = {rule.identity for rule in base_rules(fabric)["s1"]}
+    assert rules["s1"][0].identity not in base
+    assert rules["s1"][0].priority == 1
+
+
 def test_blocked_prefix_ends_at_the_ingress():
     """RFC 5213 section 5.3.5: packets are dropped while a deregistration waits."""
     fabric, network = reference_network()

@@ -118,6 +118,13 @@ def test_whole_port_range_asks_for_a_protocol_with_ports():
     assert values(found, "udp_src") == [None] * 3
 
 
+def test_whole_next_header_range_is_no_match():
+    found = matches(start_next_header=0, end_next_header=255)
+    assert values(found, "ip_proto") == [None]
+    found = matches(start_next_header=0, end_next_header=255, start_source_port=9)
+    assert values(found, "ip_proto") == [(6, 0xFF), (17, 0xFF), (132, 0xFF)]
+
+
 def test_next_header_range_has_no_extension_headers():
     """Open vSwitch shows 44 for all fragments that aren't the first."""
     found = matches(start_next_header=41, end_next_header=47)
