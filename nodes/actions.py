@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
 from nodes.neighbour_discovery import RouterAdvertisement
+from nodes.northbound import Request
 from nodes.wire.attachment import AttachmentMessage
 from nodes.wire.messages import Message
 
@@ -107,6 +108,7 @@ class InstallFlow:
     key: int
     entry: FlowMobilityCacheEntry
     prefixes: tuple[IPv6Network, ...]
+    mn_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,32 @@ class ForwardFlows:
     """
 
     paths: tuple[tuple[int, tuple[IPv6Address, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFlow:
+    """Tunnel headers of flow `key` carry this flow label from its next ForwardFlows on; 0: one of
+    those that no flow has."""
+
+    key: int
+    label: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectNorthbound:
+    """Connect to the controller, and tell the core when that has worked or failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CloseNorthbound:
+    """The core counts the controller as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendNorthbound:
+    """Send a request to the controller: docs/northbound.md."""
+
+    request: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +298,10 @@ Action = (
     | InstallFlow
     | RemoveFlow
     | ForwardFlows
+    | LabelFlow
+    | ConnectNorthbound
+    | CloseNorthbound
+    | SendNorthbound
     | WatchUplink
     | IgnoreUplink
     | HostPrefix

@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nodes.controller_config import ControllerConfig, MagDataPlane, check_lma, check_mag
 from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
+from nodes.northbound import Mode
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -147,13 +149,17 @@ class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=
 class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`max_delay_before_new_bce_assign_ms` of 0: a request with handoff state unknown doesn't wait
     (RFC 5213 section 5.4.1.2 wants this to be configurable). `revoke_on_handover`: the MAG that a
-    mobile node leaves is told, or asked (RFC 5846 section 8.1)."""
+    mobile node leaves is told, or asked (RFC 5846 section 8.1). `data_plane`: who makes the paths,
+    and of what: docs/sdn.md. `fabric_interface`: where packets go natively."""
 
     address: IPv6Address
     prefix_pool: IPv6Network
     mobile_nodes: dict[str, MobileNodePolicy]
     accesses: dict[str, Access]
     authorized_mags: tuple[IPv6Address, ...]
+    data_plane: Mode = "tunnel"
+    controller: ControllerConfig | None = None
+    fabric_interface: str | None = None
     # RFC 5213 section 9.1
     min_delay_before_bce_delete_ms: Milliseconds = 10_000
     max_delay_before_new_bce_assign_ms: Milliseconds = 1_500
@@ -177,6 +183,8 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
                 f"prefix_pool is {self.prefix_pool}; expected at most {HOME_NETWORK_PREFIX_LENGTH} "
                 "bits, the length of the prefixes that come from it"
             )
+        deciding = (mn for mn, policy in self.mobile_nodes.items() if policy.decision_maker == "mn")
+        check_lma(self.data_plane, self.controller, self.fabric_interface, tuple(deciding))
         for mn_id, policy in self.mobile_nodes.items():
             for mag in policy.mags:
                 if mag not in self.authorized_mags:
@@ -285,7 +293,8 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     Alternate Care-of Address option tells then (RFC 5213 section 6.9.1.5). `local_networks`:
     fixed nodes at the MAG's other interfaces (6.10.3). `path_mtu`: to the LMA, where path MTU
     discovery can't tell (6.9.5). Without `update_notifications` it is one that never heard of RFC
-    7077, and refuses these as any unknown message (RFC 6275 section 9.2)."""
+    7077, and refuses these as any unknown message (RFC 6275 section 9.2). `data_plane`: native
+    packets of mobile nodes go over `fabric_interface`, without a tunnel."""
 
     proxy_coa: IPv6Address
     lma: IPv6Address
@@ -296,6 +305,8 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     egress_address: IPv6Address | None = None
     local_networks: tuple[IPv6Network, ...] = ()
     path_mtu: Annotated[int, msgspec.Meta(ge=1_320, le=65_535)] | None = None
+    data_plane: MagDataPlane = "tunnel"
+    fabric_interface: str | None = None
     lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
     update_notifications: bool = True
     # RFC 5213 section 9.2
@@ -322,6 +333,7 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
                     f"layer_2_interfaces has {interface!r}, which is in access_interfaces, too; "
                     "expected one way to attach per interface"
                 )
+        check_mag(self.data_plane, self.fabric_interface, self.interfaces, len(self.lmas))
 
     @property
     def interfaces(self) -> tuple[str, ...]:

@@ -43,6 +43,9 @@ class FlowForwarding:
         self._keys[mn_id, fid] = self._next_key
         self._next_key += 1
 
+    def key(self, mn_id: str, fid: int) -> int:
+        return self._keys[mn_id, fid]
+
     def remove(self, mn_id: str, fid: int) -> None:
         key = self._keys.pop((mn_id, fid))
         self._paths.pop(key, None)
@@ -70,7 +73,7 @@ class FlowForwarding:
             anew = bool(path) and self._installed.get(key) != prefixes
             if anew:
                 self._installed[key] = prefixes
-                self._outbox.put(InstallFlow(key, row, prefixes))
+                self._outbox.put(InstallFlow(key, row, prefixes, mn_id))
             if anew or self._paths.get(key) != path:
                 self._paths[key] = path
                 changed.append((key, path))

@@ -8,7 +8,7 @@ path after the FMA or together with the FMI, as the mobile node's policy says.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from ipaddress import IPv6Address, IPv6Network
 
@@ -30,16 +30,23 @@ from nodes.flow_mobility_initiate import (
 from nodes.flow_mobility_needs import FlowMobilityNeeds
 from nodes.flow_mobility_set import FlowMobilitySet
 from nodes.flow_orders import Order, Orders, Placement
+from nodes.path_changes import PathChanges
 from nodes.wire.messages import UpdateNotificationAcknowledgement
 
 
 class FlowMobility:
     def __init__(
-        self, config: LmaConfig, bindings: BindingCache, outbox: Outbox, rng: random.Random
+        self,
+        config: LmaConfig,
+        bindings: BindingCache,
+        outbox: Outbox,
+        paths: PathChanges,
+        rng: random.Random,
     ) -> None:
         self._config = config
         self._bindings = bindings
         self._outbox = outbox
+        self._paths = paths
         self.cache = FlowMobilityCache()
         self._orders = Orders()
         self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
@@ -70,10 +77,14 @@ class FlowMobility:
     def remove_flow(self, mn_id: str, fid: int, token: int) -> None:
         if self.cache.get(mn_id, fid) is None:
             return self._refuse(token, f"fid is {fid}; {mn_id} has no such flow")
+        refusal = self._paths.refusal()
+        if refusal is not None:
+            return self._refuse(token, f"the flow was not removed: {refusal}")
         self._supersede(mn_id, fid, "removed", "the flow was removed")
+        key = self._forwarding.key(mn_id, fid)
         self._remove(mn_id, fid)
         self.refresh(mn_id)
-        self._outbox.put(Reply(token, {"fid": fid}))
+        self._paths.answer(key, Reply(token, {"fid": fid}))
         return None
 
     def _remove(self, mn_id: str, fid: int) -> None:
@@ -136,6 +147,9 @@ class FlowMobility:
         """Carry an order out at once if nothing has to be signalled for it, else have it
         signalled."""
         self._orders.add(order)
+        refusal = self._paths.refusal()
+        if refusal is not None:
+            return self._fail(order, refusal)
         order.unanswered = {bid for bid in order.targets() if self._lacks(order, bid)}
         for bid in sorted(order.unanswered):
             entry = self._bindings.get(bid)
@@ -153,18 +167,36 @@ class FlowMobility:
         early = self._policy(order.mn_id).switch == "on-send" and all(
             self._has_been_asked(order, bid) for bid in order.unanswered
         )
-        if (early or not order.unanswered) and not order.switched:
-            order.switched = True
+        if (early or not order.unanswered) and not order.placed:
+            refusal = self._paths.refusal()
+            if refusal is not None:
+                return self._fail(order, refusal)
+            order.placed = True
             for fid, place in order.places.items():
                 self.cache.rebind(order.mn_id, fid, place.bids)
             self.refresh(order.mn_id)
+        keys = [self._forwarding.key(order.mn_id, fid) for fid in order.places]
+        if order.placed and not order.switched and not self._paths.awaited(keys):
+            order.switched = True
             for fid, place in order.places.items():
                 if place.move is not None:
                     self._log("switched", order.mn_id, fid, to=self._names(place.bids))
-        if not order.unanswered:
+        if order.switched and not order.unanswered:
             self._orders.remove(order)
             self._changed.add(order.mn_id)
             self._outbox.put(Reply(order.token, order.result()))
+        return None
+
+    def paths_concluded(self, keys: Collection[int], error: str | None) -> None:
+        """The newest changes of the paths of these flows are in force, or failed with `error`."""
+        for order in self._orders.all():
+            if order.placed and any(
+                self._forwarding.key(order.mn_id, fid) in keys for fid in order.places
+            ):
+                if error is None:
+                    self._advance(order)
+                else:
+                    self._fail(order, error)
 
     def _fail(self, order: Order, reason: str) -> None:
         """Everything goes back to where it was."""
@@ -228,7 +260,8 @@ class FlowMobility:
         if self._bindings.get(entry.bid) is not entry:
             self._initiator.bequeath(entry)
         self._changed.add(entry.mn_id)
-        for order in self._orders.waiting_for(entry.bid):
+        waiting = self._orders.waiting_for(entry.bid) + self._orders.placed_at(entry.bid)
+        for order in dict.fromkeys(waiting):
             self._fail(order, reason)
 
     def acknowledged(
@@ -252,10 +285,10 @@ class FlowMobility:
             self._fail(order, NOT_SUPPORTED)
             return False
         for fid, place in order.places.items():
-            if order.switched and place.move is not None:
+            if order.placed and place.move is not None:
                 self.cache.rebind(order.mn_id, fid, place.previous)
             self._log("awaits-registration", order.mn_id, fid)
-        order.switched = False
+        order.placed = order.switched = False
         self.refresh(order.mn_id)
         return True
 
@@ -301,6 +334,10 @@ class FlowMobility:
             for order in self._orders.waiting_for(asked.bid):
                 self._advance(order)
         self._changed.add(entry.mn_id)
+
+    def key(self, mn_id: str, fid: int) -> int:
+        """What a flow is called in actions and by the controller."""
+        return self._forwarding.key(mn_id, fid)
 
     def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of a mobile node as they are once all moves that are under way are complete."""

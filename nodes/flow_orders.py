@@ -17,14 +17,15 @@ class Placement(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """`places` by FID. `unanswered` are the bindings whose MAGs have to answer first. `switched`:
-    packets take the new paths already."""
+    """`places` by FID. `unanswered` are the bindings whose MAGs have to answer first. `placed`: the
+    rows have their new bindings; `switched`: packets take the new paths, too."""
 
     mn_id: str
     token: int
     places: dict[int, Placement] = field(default_factory=dict)
     several: bool = False
     unanswered: set[int] = field(default_factory=set)
+    placed: bool = False
     switched: bool = False
 
     def targets(self) -> set[int]:
@@ -63,6 +64,10 @@ class Orders:
 
     def waiting_for(self, bid: int) -> list[Order]:
         return [order for order in self._orders if bid in order.unanswered]
+
+    def placed_at(self, bid: int) -> list[Order]:
+        """Those that may only wait for a controller."""
+        return [order for order in self._orders if order.placed and bid in order.targets()]
 
     def places(self, mn_id: str) -> dict[int, Placement]:
         """Where the flows of a mobile node are ordered to, by FID."""

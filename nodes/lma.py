@@ -19,6 +19,10 @@ from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.flow_mobility_initiate import NOT_SUPPORTED
 from nodes.handover_revocation import HandoverRevocation
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
+from nodes.northbound import Event
+from nodes.northbound import Reply as NorthboundReply
+from nodes.path_changes import OwnPaths
+from nodes.path_control import Concluded, PathControl
 from nodes.policy_engine import PolicyEngine
 from nodes.proxy_registration import ProxyRegistration
 from nodes.revocation_indications import RevocationIndications
@@ -42,10 +46,12 @@ class LocalMobilityAnchor:
     ) -> None:
         self.config = config
         self.bindings = BindingCache()
-        self._outbox = Outbox()
-        self.flows = FlowMobility(config, self.bindings, self._outbox, rng)
+        self.controller = None if config.data_plane == "tunnel" else PathControl(config)
+        self._outbox = self.controller or Outbox()
+        paths = self.controller or OwnPaths(self._outbox)
+        self.flows = FlowMobility(config, self.bindings, self._outbox, paths, rng)
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox, rng)
-        self.policies = PolicyEngine(config, self.bindings, self.flows, self._outbox)
+        self.policies = PolicyEngine(config, self.bindings, self.flows, paths, self._outbox)
         self.awaited = AwaitedMoves(self._move_awaited, self._outbox)
         self.following = UplinkFollowing(config, self.bindings, self.flows, self._outbox)
         self.heartbeats = HeartbeatExchange(
@@ -73,6 +79,7 @@ class LocalMobilityAnchor:
             self.heartbeats.deadline(),
             self.indications.deadline(),
             self.awaited.deadline(),
+            None if self.controller is None else self.controller.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
 
@@ -81,6 +88,8 @@ class LocalMobilityAnchor:
         self.registrations.handle_timer(now)
         self.heartbeats.handle_timer(now)
         self.indications.handle_timer(now)
+        if self.controller is not None:
+            self._conclude(self.controller.handle_timer(now))
         self._settle(now)
 
     def receive(self, message: Message, source: IPv6Address, now: Instant) -> None:
@@ -107,6 +116,26 @@ class LocalMobilityAnchor:
         ):
             self.heartbeats.receive(message, source, now)
         self._settle(now)
+
+    def controller_connected(self, now: Instant) -> None:
+        assert self.controller is not None
+        self.controller.connected(now)
+        self._settle(now)
+
+    def controller_lost(self, now: Instant) -> None:
+        """The connection to the controller has ended, or couldn't be made."""
+        assert self.controller is not None
+        self._conclude(self.controller.lost(now))
+        self._settle(now)
+
+    def northbound_received(self, message: NorthboundReply | Event, now: Instant) -> None:
+        assert self.controller is not None
+        self._conclude(self.controller.received(message, now))
+        self._settle(now)
+
+    def _conclude(self, concluded: Sequence[Concluded]) -> None:
+        for keys, error in concluded:
+            self.flows.paths_concluded(keys, error)
 
     def uplink_seen(self, packet: PacketFields, proxy_coa: IPv6Address, now: Instant) -> None:
         """See `UplinkFollowing.seen`."""
@@ -152,6 +181,8 @@ class LocalMobilityAnchor:
         if self.flows.settle(now):
             self.registrations.refresh_routes()
         self.heartbeats.refresh(now)
+        if self.controller is not None:
+            self.controller.settle(now)
 
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         self.flows.add_flow(mn_id, entry, token, now)

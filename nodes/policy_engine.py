@@ -10,6 +10,7 @@ from nodes.actions import NOBODY, Instant, Log, Outbox
 from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.config import LmaConfig
 from nodes.flow_mobility import FlowMobility
+from nodes.path_changes import PathChanges
 from nodes.policies import make_policy
 from nodes.policies.base import AddFlow, BindingView, MobileNodeView, MoveFlow, Order, Policy
 from nodes.wire.options import UNKNOWN_DELAY, UNKNOWN_PERCENT
@@ -19,10 +20,16 @@ class PolicyEngine:
     """Raises InputError if a policy's settings are wrong."""
 
     def __init__(
-        self, config: LmaConfig, bindings: BindingCache, flows: FlowMobility, outbox: Outbox
+        self,
+        config: LmaConfig,
+        bindings: BindingCache,
+        flows: FlowMobility,
+        paths: PathChanges,
+        outbox: Outbox,
     ) -> None:
         self._bindings = bindings
         self._flows = flows
+        self._paths = paths
         self._outbox = outbox
         self._seen: dict[str, MobileNodeView] = {}
         self._policies: dict[str, list[Policy]] = {
@@ -35,7 +42,10 @@ class PolicyEngine:
         }
 
     def evaluate(self, now: Instant) -> None:
-        """Let the policies of every mobile node that changed, or whose time has come, decide."""
+        """Let the policies of every mobile node that changed, or whose time has come, decide; but
+        only while what they order can be done."""
+        if self._paths.refusal() is not None:
+            return
         for mn_id, policies in self._policies.items():
             # An order changes the view; the bound ends what policies that disagree would not.
             for _ in range(len(policies) + 1):
@@ -53,6 +63,8 @@ class PolicyEngine:
                     break
 
     def deadline(self) -> float | None:
+        if self._paths.refusal() is not None:
+            return None
         deadlines = [policy.deadline() for some in self._policies.values() for policy in some]
         return min((due for due in deadlines if due is not None), default=None)
 
@@ -71,7 +83,15 @@ class PolicyEngine:
             mn_id,
             tuple(self._shown(entry) for entry in self._bindings.of(mn_id) if entry.registered),
             self._flows.rows_as_ordered(mn_id),
+            self._rates(mn_id),
         )
+
+    def _rates(self, mn_id: str) -> dict[int, float]:
+        rates = {
+            row.fid: self._paths.octets_per_s(self._flows.key(mn_id, row.fid))
+            for row in self._flows.cache.rows(mn_id)
+        }
+        return {fid: rate for fid, rate in rates.items() if rate is not None}
 
     def _shown(self, entry: BindingCacheEntry) -> BindingView:
         report = entry.access_link_report

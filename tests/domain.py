@@ -18,18 +18,22 @@ from nodes.actions import (
     Action,
     Advertise,
     BlockPrefix,
+    CloseNorthbound,
     CloseTunnel,
+    ConnectNorthbound,
     FilterFlows,
     ForwardFlows,
     HostPrefix,
     InstallFlow,
     Instant,
+    LabelFlow,
     Log,
     OpenTunnel,
     RemoveFlow,
     Reply,
     RoutePrefix,
     Send,
+    SendNorthbound,
     UnhostPrefix,
     UnroutePrefix,
 )
@@ -40,6 +44,7 @@ from nodes.config import (
     MagConfig,
     MobileNodePolicy,
 )
+from nodes.controller_config import FABRIC_GATEWAY
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, Incarnation
 from nodes.lma import LocalMobilityAnchor
@@ -67,6 +72,7 @@ from nodes.wire.options import (
     Timestamp,
 )
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
+from tests.controller import ModelController
 
 LMA = IPv6Address("2001:db8:10::1")
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
@@ -117,6 +123,7 @@ class Forwarding:
     routes: dict[IPv6Network, IPv6Address | None] = field(default_factory=dict)
     flows: dict[int, InstallFlow] = field(default_factory=dict)
     targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
+    labels: dict[int, int] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
     filters: dict[str, FilterFlows] = field(default_factory=dict)
 
@@ -131,7 +138,7 @@ class Forwarding:
                 _require(all(peer not in path for path in self.targets.values()), action)
                 self.tunnels.remove(peer)
             case RoutePrefix(prefix, proxy_coa):
-                _require(proxy_coa in self.tunnels, action)
+                _require(proxy_coa in self.tunnels or proxy_coa == FABRIC_GATEWAY, action)
                 self.routes[prefix] = proxy_coa
             case BlockPrefix(prefix):
                 self.routes[prefix] = None
@@ -152,14 +159,18 @@ class Forwarding:
             case InstallFlow(key, _, prefixes):
                 _require(bool(prefixes), action)
                 self.flows[key] = action
+            case LabelFlow(key, label):
+                _require(key in self.flows, action)
+                self.labels[key] = label
             case RemoveFlow(key):
                 _require(key in self.flows, action)
                 del self.flows[key]
                 self.targets.pop(key, None)
+                self.labels.pop(key, None)
             case ForwardFlows(paths):
                 for key, path in paths:
                     _require(not path or key in self.flows, action)
-                    _require(self.tunnels.issuperset(path), action)
+                    _require({*self.tunnels, FABRIC_GATEWAY}.issuperset(path), action)
                     _require(len(set(path)) == len(path), action)
                     self.targets.pop(key, None)
                     if path:
@@ -299,6 +310,7 @@ class Network:
         self._in_flight: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._tokens = itertools.count(1)
+        self.controller = ModelController(self)
 
     def crash(self, name: str) -> None:
         """The daemon of a node is killed: it neither receives nor sends, and forgets everything."""
@@ -367,6 +379,9 @@ class Network:
 
     def _bids(self, to: str | Sequence[str]) -> tuple[int, ...]:
         return tuple(self.bid(access) for access in ([to] if isinstance(to, str) else to))
+
+    def now(self) -> Instant:
+        return at(self.seconds)
 
     def take_from_lma(self) -> None:
         """Carry out what was asked of the LMA's core directly."""
@@ -471,6 +486,8 @@ class Network:
                     self.logs.append((node, action))
                 case Advertise():
                     self.advertised.append((self.seconds, node, action))
+                case ConnectNorthbound() | CloseNorthbound() | SendNorthbound():
+                    self.controller.perform(action)
 
     def _transmit(self, message: Message, source: IPv6Address, destination: IPv6Address) -> None:
         names = self._names
@@ -487,7 +504,16 @@ class Network:
                 if node is not None:
                     self._carry_out(name, node.receive(received, self.seconds, source))
 
-            heapq.heappush(self._in_flight, (self.seconds + delay, next(self._order), arrive))
+            self.later(delay, arrive)
+
+    def later(self, delay: float, what: Callable[[], None]) -> None:
+        heapq.heappush(self._in_flight, (self.seconds + delay, next(self._order), what))
+
+    def tell_lma(self, what: Callable[[LocalMobilityAnchor, Instant], None]) -> None:
+        """Something that concerns the LMA's core happens, if it runs."""
+        if "lma" not in self._down:
+            what(self.lma.core, at(self.seconds))
+            self.take_from_lma()
 
 
 class Domain:

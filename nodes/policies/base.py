@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
@@ -26,11 +26,13 @@ class BindingView:
 @dataclass(frozen=True, slots=True)
 class MobileNodeView:
     """One mobile node: bindings in order of BID-PRI, flows in order of FID-PRI. A flow whose move
-    is under way shows the binding that it moves to."""
+    is under way shows the binding that it moves to. `rates` (octets/s, by FID) has the flows that
+    switches count."""
 
     mn_id: str
     bindings: tuple[BindingView, ...]
     flows: tuple[FlowMobilityCacheEntry, ...]
+    rates: Mapping[int, float] = field(default_factory=dict)
 
     def binding(self, access: str) -> BindingView | None:
         return next((item for item in self.bindings if item.access == access), None)

@@ -16,11 +16,14 @@ class LoadBalancePolicy:
     class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         """A flow moves from an access with a load above `high` to the one with the least load, if
         that is below `low`. `settle_s`: how long to wait for the reports to show what a move did
-        before the next; less than the MAGs' report interval makes too many flows move."""
+        before the next; less than the MAGs' report interval makes too many flows move.
+        `capacities` (octets/s, by access): there, the load is what switches count of the flows, and
+        not what the MAG reports; it needs a controller."""
 
         high: Percent = 90
         low: Percent = 60
         settle_s: Annotated[float, msgspec.Meta(ge=0)] = 5.0
+        capacities: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
 
         def __post_init__(self) -> None:
             if self.high <= self.low:
@@ -36,7 +39,11 @@ class LoadBalancePolicy:
 
     def decide(self, node: MobileNodeView, now: float) -> Sequence[Order]:
         self._deadline = None
-        loads = {binding.bid: binding.load for binding in node.bindings if binding.load is not None}
+        loads = {
+            binding.bid: found
+            for binding in node.bindings
+            if (found := self._load(node, binding)) is not None
+        }
         known = [binding for binding in node.bindings if binding.bid in loads]
         full = [
             binding
@@ -59,3 +66,11 @@ class LoadBalancePolicy:
         flow = node.flows_on(source.bid)[-1]
         reason = f"load of {source.access} is {load(source)} %, of {target.access} {load(target)} %"
         return [MoveFlow(flow.fid, target.bid, reason)]
+
+    def _load(self, node: MobileNodeView, binding: BindingView) -> int | None:
+        """In percent; None: unknown."""
+        capacity = self._settings.capacities.get(binding.access)
+        if capacity is None or not node.rates:
+            return binding.load
+        carried = (node.rates.get(flow.fid, 0.0) for flow in node.flows_on(binding.bid))
+        return round(100 * sum(carried) / capacity)
