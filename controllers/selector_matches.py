@@ -48,8 +48,10 @@ def selector_matches(
     """Matches of the packets to any of `prefixes` that `selector` matches, no two of which have a
     packet in common. Raises Inexpressible.
 
-    Ports without a next header are those of TCP, UDP and SCTP. Of fragments that aren't the first
-    switches see neither next header nor ports, and so they match only selectors without these.
+    Ports without a next header are those of TCP, UDP and SCTP. Of the first fragment of a packet
+    switches see the next header and not the ports, which they take for 0 (OFPC_FRAG_NORMAL), and of
+    the others neither. So port 0, which no packet has (RFC 6335 section 6), is in no range but the
+    whole one, and the fragments of a flow with other ports take the default path together.
     """
     if selector.start_spi is not None:
         reason = "OpenFlow 1.3 has no such field; expected a selector without SPI"
@@ -80,7 +82,7 @@ def _too_many(
     if worst == "next_header":
         # The ports are part of it.
         counts = {
-            name: len(_blocks(*_bounds(selector, name, 16), 16))
+            name: len(_ports(selector, name))
             for name in ("source_port", "destination_port")
             if getattr(selector, f"start_{name}") is not None
         }
@@ -210,4 +212,10 @@ def _named(selector: IPv6TrafficSelector, protocols: range, with_ports: bool) ->
 
 
 def _ports(selector: IPv6TrafficSelector, name: str) -> list[tuple[int, int]]:
-    return _blocks(*_bounds(selector, name, 16), 16)
+    first, last = _bounds(selector, name, 16)
+    if (first, last) == (0, 0):
+        reason = "switches show port 0 for fragments; expected 1 to 65535"
+        raise Inexpressible(f"start_{name}", _shown(selector, name), reason)
+    if first == 0 and last != 0xFFFF:
+        first = 1
+    return _blocks(first, last, 16)

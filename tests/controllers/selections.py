@@ -96,8 +96,8 @@ def _at_edges(draw, selector, name, anything, bits):
 
 @st.composite
 def packets_near(draw: st.DrawFn, selector: IPv6TrafficSelector) -> PacketFields:
-    """Legal packets: with ports if their protocol has some and they aren't later fragments, and
-    with an SPI if it has that."""
+    """Legal packets: with ports other than 0 if their protocol has some and they aren't later
+    fragments, and with an SPI if it has that."""
     protocol = _at_edges(draw, selector, "next_header", PROTOCOLS, 8)
     asks_for_ports = selector.start_source_port is not None
     asks_for_ports |= selector.start_destination_port is not None
@@ -108,8 +108,8 @@ def packets_near(draw: st.DrawFn, selector: IPv6TrafficSelector) -> PacketFields
     ports: tuple[int | None, int | None] = (None, None)
     if protocol in WITH_PORTS and draw(st.integers(0, 7)):
         ports = (
-            _at_edges(draw, selector, "source_port", _number(16), 16),
-            _at_edges(draw, selector, "destination_port", _number(16), 16),
+            _at_edges(draw, selector, "source_port", _number(16), 16) or 1,
+            _at_edges(draw, selector, "destination_port", _number(16), 16) or 1,
         )
     return PacketFields(
         _at_edges(draw, selector, "source_address", SOURCES, 128),
@@ -122,11 +122,18 @@ def packets_near(draw: st.DrawFn, selector: IPv6TrafficSelector) -> PacketFields
     )
 
 
-def seen_by_switches(selector: IPv6TrafficSelector, packet: PacketFields) -> bool:
+def seen_by_switches(
+    selector: IPv6TrafficSelector, packet: PacketFields, first_fragment: bool = False
+) -> bool:
     """Whether the selector matches what a switch can see of a packet: DCCP and UDP-Lite have no
-    ports for it, and fragments that aren't the first neither ports nor a next header."""
-    asks_for_ports = (selector.start_source_port, selector.start_destination_port) != (None, None)
-    if packet.protocol in (33, 136) and asks_for_ports:
+    ports for it, first fragments no ports, and other fragments neither ports nor a next header."""
+    ranges = (
+        (selector.start_source_port, selector.end_source_port),
+        (selector.start_destination_port, selector.end_destination_port),
+    )
+    if packet.protocol in (33, 136) and ranges != ((None, None), (None, None)):
+        return False
+    if first_fragment and not set(ranges) <= {(None, None), (0, 0xFFFF)}:
         return False
     if packet.protocol in WITH_PORTS and packet.source_port is None:
         next_header = (selector.start_next_header, selector.end_next_header)

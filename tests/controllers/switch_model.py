@@ -50,8 +50,8 @@ class Packet:
     number: int = 0
 
     def headers(self, in_port: int) -> dict[str, int]:
-        """As Open vSwitch shows them: what is in later fragments isn't looked at, and their next
-        header is that of the fragment header."""
+        """As Open vSwitch shows them: what is in fragments but the first isn't looked at, and their
+        next header is that of the fragment header. (First ones aren't modelled.)"""
         found = {"in_port": in_port, "eth_type": self.eth_type}
         if self.eth_type != ETH_TYPE:
             return found

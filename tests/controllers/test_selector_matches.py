@@ -85,7 +85,7 @@ def test_port_range_becomes_masks():
     assert values(found, "ip_proto") == [(6, 0xFF)] * 7
 
 
-@given(st.integers(0, 0xFFFF), st.integers(0, 0xFFFF))
+@given(st.integers(1, 0xFFFF), st.integers(1, 0xFFFF))
 def test_port_ranges_take_the_fewest_prefix_masks(one, other):
     first, last = sorted((one, other))
     found = matches(start_next_header=17, start_source_port=first, end_source_port=last)
@@ -110,6 +110,12 @@ def test_ports_without_next_header_are_those_of_three_transports():
 
 
 ANY = ("2001:db8:a::", "ffff:ffff:ffff:ffff::")
+
+
+def test_port_0_is_in_no_range_but_the_whole_one():
+    """Switches show it for first fragments; no packet has it (RFC 6335 section 6)."""
+    found = matches(start_next_header=17, start_source_port=0, end_source_port=3)
+    assert values(found, "udp_src") == [(1, 0xFFFF), (2, 0xFFFE)]
 
 
 def test_whole_port_range_asks_for_a_protocol_with_ports():
@@ -157,6 +163,7 @@ def test_flow_label_range_becomes_masks():
             r"start_next_header is 136; .* no ports of 136; expected 6, 17 or 132",
         ),
         ({"start_next_header": 51}, r"start_next_header is 51; .*expected values other than 51"),
+        ({"start_source_port": 0}, r"start_source_port is 0; .*expected 1 to 65535"),
         (
             {"start_next_header": 43, "end_next_header": 44},
             r"start_next_header is 43 and .* is 44; an extension header; expected",
