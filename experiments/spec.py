@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from experiments.plots import Plot
+from experiments.declarations import Number, Plot, Table
 from experiments.variables import Variables
 from nodes.policies import make_policy
 from topologies.model import NonNegative, Positive, Probability, Topology
@@ -296,7 +296,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One experiment file. `figures` names functions of `experiments.figures`, `plots` declares
-    figures by name."""
+    figures by name. `answer` is that to the question, with `{name}` for each of `numbers`."""
 
     question: str
     why_these_runs: str
@@ -306,3 +306,6 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     parts: dict[str, Part]
     figures: list[str] = []
     plots: dict[str, Plot] = {}
+    numbers: dict[str, Number] = {}
+    tables: dict[str, Table] = {}
+    answer: str = ""

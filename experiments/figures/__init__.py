@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from experiments.declarations import Plot
 from experiments.figures import (
     declared,
     latency_delay,
@@ -18,7 +19,6 @@ from experiments.figures import (
     tcp_goodput,
 )
 from experiments.figures.results import Results
-from experiments.plots import Plot
 from nodes.strict import InputError
 
 FIGURES: Mapping[str, Callable[[Results], Figure]] = {

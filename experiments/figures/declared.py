@@ -1,9 +1,8 @@
-"""Draws the figures that experiments declare (`experiments.plots.Plot`)."""
+"""Draws the figures that experiments declare (`experiments.declarations.Plot`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,18 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from experiments.declarations import Plot
 from experiments.figures import style
 from experiments.figures.results import Results, good
 from experiments.measure import OK
-from experiments.plots import Plot
-from experiments.statistics import (
-    Interval,
-    bootstrap_interval,
-    dkw_half_width,
-    quantile_interval,
-    share_interval,
-)
-from nodes.strict import InputError
+from experiments.selection import estimate, of, select, values_of
+from experiments.statistics import Interval, dkw_half_width
 
 # Points of one x are drawn this share of the axis, or of a category, apart.
 DODGE, CATEGORY_DODGE = 0.012, 0.12
@@ -42,9 +35,9 @@ def draw(plot: Plot, results: Results) -> Figure:
 
 @style.styled
 def _draw(plot: Plot, results: Results) -> Figure:
-    rows = _rows(plot, results)
-    panels = _values(rows, plot.panels)
-    series = _values(rows, plot.series)
+    rows = select(results, plot.table, plot.where, plot.columns())
+    panels = values_of(rows, plot.panels)
+    series = values_of(rows, plot.series)
     looks = {name: _look(number, name) for number, name in enumerate(series)}
     width = style.PAGE_IN if plot.width == "page" else style.COLUMN_IN
     figure = style.new_figure(width, plot.height_in)
@@ -52,9 +45,9 @@ def _draw(plot: Plot, results: Results) -> Figure:
     counts: list[tuple[int, int]] = []
     painter: Callable[..., None] = _ecdf if plot.kind == "ecdf" else _against
     for axes, panel in zip(grid, panels, strict=True):
-        here = _of(rows, plot.panels, panel)
+        here = of(rows, plot.panels, panel)
         for number, name in enumerate(series):
-            of_series = _of(here, plot.series, name)
+            of_series = of(here, plot.series, name)
             if len(of_series):
                 shift = number - (len(series) - 1) / 2
                 painter(axes, plot, here, of_series, looks[name], shift, counts)
@@ -69,49 +62,8 @@ def _draw(plot: Plot, results: Results) -> Figure:
     return figure
 
 
-def _rows(plot: Plot, results: Results) -> pd.DataFrame:
-    table = results.runs if plot.table == "runs" else results.flows
-    absent = [name for name in plot.columns() if name not in table.columns]
-    if absent:
-        known = ", ".join(table.columns)
-        raise InputError(f"{plot.table}.csv", "columns", absent, f"expected some of {known}")
-    for column, value in plot.where.items():
-        wanted = [_text(one) for one in (value if isinstance(value, list) else [value])]
-        table = table[table[column].map(_text).isin(wanted)]
-    if not len(table):
-        raise InputError(f"{plot.table}.csv", "where", plot.where, "leaves no rows")
-    return table
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _values(rows: pd.DataFrame, column: str | None) -> list[str]:
-    """The distinct values, as text, numbers in order and names in that of the experiment."""
-    if column is None:
-        return [""]
-    found = rows[column].dropna()
-    if pd.api.types.is_numeric_dtype(found):
-        return [f"{value:g}" for value in sorted(found.unique())]
-    return [str(value) for value in found.unique()]
-
-
-def _of(rows: pd.DataFrame, column: str | None, value: str) -> pd.DataFrame:
-    return rows if column is None else rows[rows[column].map(_text) == value]
-
-
 def _look(number: int, name: str) -> style.Look:
     return style.MODELS.get(name) or style.SERIES[number % len(style.SERIES)]
-
-
-def _interval(plot: Plot, group: pd.DataFrame) -> Interval:
-    if plot.statistic == "failed":
-        return share_interval(int((group["status"] != OK).sum()), len(group))
-    values = good(group)[plot.y].dropna().to_numpy(dtype=float)
-    if plot.statistic == "median":
-        return quantile_interval(values)
-    return bootstrap_interval(values)
 
 
 def _against(
@@ -127,12 +79,12 @@ def _against(
     places: list[float] = []
     found: list[Interval] = []
     floors: list[float] = []
-    for position, text in enumerate(_values(rows, plot.x)):
-        group = _of(of_series, plot.x, text)
+    for position, text in enumerate(values_of(rows, plot.x)):
+        group = of(of_series, plot.x, text)
         if not len(group):
             continue
         counts.append((int((group["status"] == OK).sum()), len(group)))
-        interval = _interval(plot, group)
+        interval = estimate(group, plot.y, plot.statistic)
         if interval.n:
             place = float(text) if plot.kind == "lines" else float(position)
             places.append(_dodged(place, shift, plot, rows))
@@ -176,7 +128,7 @@ def _or(bound: float, estimate: float) -> float:
 def _dodged(place: float, shift: float, plot: Plot, rows: pd.DataFrame) -> float:
     if plot.kind == "points":
         return place + shift * CATEGORY_DODGE
-    values = [float(text) for text in _values(rows, plot.x)]
+    values = [float(text) for text in values_of(rows, plot.x)]
     span = values[-1] / values[0] if plot.log_x else values[-1] - values[0]
     return place * span ** (shift * DODGE) if plot.log_x else place + shift * DODGE * span
 
@@ -217,7 +169,7 @@ def _axes(plot: Plot, rows: pd.DataFrame, grid: Sequence[Axes]) -> None:
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
             axes.margins(x=0.06)
             continue
-        texts = _values(rows, plot.x)
+        texts = values_of(rows, plot.x)
         places = [float(text) for text in texts] if plot.kind == "lines" else range(len(texts))
         axes.set_xticks(list(places), [_shown(plot, text) for text in texts])
         axes.set_xticks([], minor=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from experiments.declarations import Plot
 from experiments.experiment import available, load
 from experiments.figures import declared, draw_figures, style
 from experiments.figures.results import Results
-from experiments.plots import Plot
 from nodes.strict import InputError, convert
 from tests.experiments.synthetic import make_results
 

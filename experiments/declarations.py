@@ -1,12 +1,15 @@
-"""Figures that an experiment declares in its file: what of which table, against what."""
+"""What an experiment declares in its file to be made of its results: figures, numbers, tables."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
+Digits = Annotated[int, msgspec.Meta(ge=0, le=6)]
+Statistic = Literal["mean", "median", "failed"]
+Where = dict[str, str | float | list[str | float]]
 _LABEL = re.compile(r".+ \([^()]+\)\Z")
 
 
@@ -17,8 +20,8 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     categories; `ecdf` shows the distribution of `y`. Each `series` (a column) is a curve, each of
     `panels` (a column) a panel. `where` keeps the rows with these values. The share of moves that
     failed, `failed`, needs no column. `names` are what series and categories are called in the
-    figure, `panel_text` says what the value of a panel, "{}", is. Labels end with a unit in
-    brackets; (1) is none.
+    figure, `caption` says what it shows, `panel_text` says what the value of a panel, "{}", is.
+    Labels end with a unit in brackets; (1) is none.
     """
 
     kind: Literal["lines", "points", "ecdf"]
@@ -27,14 +30,15 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     x: str | None = None
     x_label: str = ""
     table: Literal["runs", "flows"] = "runs"
-    statistic: Literal["mean", "median", "failed"] = "mean"
+    statistic: Statistic = "mean"
     series: str | None = None
     panels: str | None = None
-    where: dict[str, str | float | list[str | float]] = {}
+    where: Where = {}
     names: dict[str, str] = {}
     panel_text: str = "{}"
     log_x: bool = False
     floor: str | None = None
+    caption: str = ""
     width: Literal["column", "page"] = "page"
     height_in: float = 2.6
 
@@ -55,3 +59,42 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         used = [self.x, self.series, self.panels, self.floor, *self.where]
         used.append(None if self.statistic == "failed" else self.y)
         return [name for name in used if name is not None]
+
+
+class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A statistic of column `y` over the rows with `where`, or with `minus` its difference to the
+    rows that have these values instead, in pairs of the same seed, flow and move. `scale`
+    multiplies it: 100 makes a share a percentage."""
+
+    y: str
+    statistic: Statistic = "mean"
+    table: Literal["runs", "flows"] = "runs"
+    where: Where = {}
+    minus: Where = {}
+    digits: Digits = 1
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.minus and self.statistic == "failed":
+            raise ValueError('statistic is "failed"; expected mean or median with minus')
+
+
+class TableColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`head` is what stands above it, with the unit."""
+
+    head: str
+    y: str
+    statistic: Statistic = "mean"
+    digits: Digits = 1
+
+
+class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A row for each combination of the values of `by`, which maps columns to what is printed above
+    them; `names` are what their values are called."""
+
+    by: dict[str, str]
+    columns: tuple[TableColumn, ...]
+    caption: str = ""
+    table: Literal["runs", "flows"] = "runs"
+    where: Where = {}
+    names: dict[str, str] = {}
