@@ -36,7 +36,7 @@ def _prepare_ryu() -> None:
     # environment, and then can't be imported. This makes it one that isn't there.
     sys.modules.setdefault("OpenSSL", None)  # type: ignore[arg-type]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore")
         wsgi: Any = import_module("eventlet.wsgi")
     # Ryu's web server imports it; eventlet 0.33 took it away.
     if not hasattr(wsgi, "ALREADY_HANDLED"):
