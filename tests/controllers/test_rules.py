@@ -326,6 +326,33 @@ def test_flows_are_steered_as_the_flow_mobility_cache_matches(given_description,
             assert arrivals(network, mag.name, Packet(fields)) == ["lma"]
 
 
+@given(descriptions(), st.data())
+def test_no_mixture_of_rules_sends_packets_in_a_circle(given_description, data):
+    """Whatever has arrived at which switch in the middle of changes; no MAG gets two copies."""
+    fabric = Fabric(given_description)
+    network = Network(given_description)
+    network.add(base_rules(fabric))
+    mags = st.sampled_from([mag.addresses[0] for mag in fabric.mags])
+    sets = st.lists(mags, unique=True)
+    anchor = data.draw(mags)
+    for switch in fabric.switches:
+        states = (
+            flow_rules(fabric, flow(), data.draw(sets)),
+            prefix_rules(fabric, PrefixPath(prefix=HOME, mag=data.draw(mags))),
+            redirect_rules(fabric, flow(65537), path(data.draw(mags), anchor=anchor)),
+        )
+        for rules in states:
+            if data.draw(st.booleans()):
+                network.add({switch: rules.get(switch, ())})
+    for packet in (to_home(), to_home(58)):
+        names = arrivals(network, "lma", packet)
+        assert len(names) == len(set(names))
+        assert "lma" not in names
+        for mag in fabric.mags:
+            assert arrivals(network, mag.name, packet) == ["lma"]
+    assert len(arrivals(network, "lma", tunnelled(anchor, 65537))) == 1
+
+
 MNS = (("mn1", HOME), ("mn2", OTHER_HOME))
 
 
