@@ -84,7 +84,10 @@ class ForceRegistration(
     tag="force-registration",
     kw_only=True,
 ):
-    mn: str
+    """Of a mobile node, or of all that a MAG has."""
+
+    mn: str | None = None
+    mag: IPv6Address | None = None
     id: Any = None
 
 

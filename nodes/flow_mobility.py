@@ -231,7 +231,7 @@ class FlowMobility:
         """Put the prefixes of an MN's other bindings in place at `entry`'s MAG, before any move."""
         self._initiator.request(entry, now)
 
-    def force_registration(self, mn_id: str, peer: IPv6Address, now: Instant) -> bool:
+    def force_registration(self, mn_id: str | None, peer: IPv6Address, now: Instant) -> bool:
         """See `FlowMobilityInitiator.force_registration`."""
         return self._initiator.force_registration(mn_id, peer, now)
 

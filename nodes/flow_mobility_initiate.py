@@ -27,6 +27,7 @@ from nodes.wire.messages import (
 from nodes.wire.options import (
     AccessTechnologyType,
     HomeNetworkPrefix,
+    MobileNodeGroupIdentifier,
     MobileNodeIdentifier,
     MobileNodeLinkLayerIdentifier,
     Option,
@@ -48,9 +49,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """A MAG that hasn't registered a mobile node again yet, though asked to."""
+    """A MAG that hasn't registered a mobile node again yet, though asked to; None: anyone."""
 
-    mn_id: str
+    mn_id: str | None
     peer: IPv6Address
 
 
@@ -131,23 +132,26 @@ class FlowMobilityInitiator:
         details = {"sequence": sequence, "to": str(entry.proxy_coa)}
         self._outbox.put(send, Log("fmi-sent", details))
 
-    def force_registration(self, mn_id: str, peer: IPv6Address, now: Instant) -> bool:
-        """Ask a MAG to register a mobile node again. RFC 7077 section 5.1 recommends to do so
-        without the A flag: the PBU shows that it was received, and without one it goes out again.
-        False if the MAG knows no Update Notifications."""
+    def force_registration(self, mn_id: str | None, peer: IPv6Address, now: Instant) -> bool:
+        """Ask a MAG to register a mobile node again, or all that it has. RFC 7077 section 5.1
+        recommends to do so without the A flag: the PBU shows that it was received, and without
+        one it goes out again. False if the MAG knows no Update Notifications."""
         if peer in self._unsupporting:
             return False
-        self.registered(mn_id, peer)
+        forced = Forced(mn_id, peer)
+        self._notifier.withdraw(lambda outstanding: outstanding.subject == forced)
         reason = UpdateNotificationReason.FORCE_REREGISTRATION
-        message = UpdateNotification(0, reason, (MobileNodeIdentifier.of(mn_id),))
-        _, send = self._notifier.send(message, peer, Forced(mn_id, peer), now)
+        whose: Option = MobileNodeGroupIdentifier()
+        if mn_id is not None:
+            whose = MobileNodeIdentifier.of(mn_id)
+        _, send = self._notifier.send(UpdateNotification(0, reason, (whose,)), peer, forced, now)
         self._outbox.put(send, Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
         return True
 
     def registered(self, mn_id: str, peer: IPv6Address) -> None:
         """A PBU for the mobile node came from `peer`."""
-        forced = Forced(mn_id, peer)
-        self._notifier.withdraw(lambda outstanding: outstanding.subject == forced)
+        forced = (Forced(mn_id, peer), Forced(None, peer))
+        self._notifier.withdraw(lambda outstanding: outstanding.subject in forced)
 
     def _options(self, entry: BindingCacheEntry, wanted: FlowMobilitySet) -> tuple[Option, ...]:
         """MN-ID followed by the prefixes (RFC 7864 section 4.2). There has to be one at least: the

@@ -229,6 +229,14 @@ class LocalMobilityAnchor:
             return self.answer(token, error=NOT_SUPPORTED)
         return self.answer(token, {"asked": asked})
 
+    def force_registrations(self, mag: IPv6Address, token: int, now: Instant) -> None:
+        """Have a MAG register all its mobile nodes again, by one order (RFC 7077 section 4.1)."""
+        if not any(entry.registered for entry in self.bindings.using(mag)):
+            return self.answer(token, error=f"mag is {mag}; expected one with bindings")
+        if not self.flows.force_registration(None, mag, now):
+            return self.answer(token, error=NOT_SUPPORTED)
+        return self.answer(token, {"asked": [str(mag)]})
+
     def revoke_mag(self, mag: IPv6Address, token: int, now: Instant) -> None:
         """Revoke all bindings of a MAG."""
         entries = [entry for entry in self.bindings.using(mag) if entry.registered]

@@ -47,13 +47,17 @@ from nodes.wire.messages import (
     UpdateNotificationStatus,
 )
 from nodes.wire.options import (
+    ALL_SESSIONS,
     UNSPECIFIED,
     AccessLinkReport,
+    MobileNodeGroupIdentifier,
     MobileNodeIdentifier,
     Option,
     Timestamp,
     VendorSpecific,
 )
+
+EVERY_SESSION = MobileNodeGroupIdentifier(ALL_SESSIONS)
 
 
 class MobileAccessGateway:
@@ -230,7 +234,7 @@ class MobileAccessGateway:
         self._registration.anew(peer, now)
 
     def peer_restarted(self, peer: IPv6Address, since: float, now: Instant) -> None:
-        self._notifications.forget()
+        self._notifications.forget(peer)
         self._registration.anew(peer, now)
 
     def _sessions(self) -> set[IPv6Address]:
@@ -263,8 +267,7 @@ class MobileAccessGateway:
         self, message: BindingRevocationIndication, source: IPv6Address, now: Instant
     ) -> None:
         """RFC 5846 section 9.1. The mobile node stays without service until it attaches anew."""
-        bindings = [entry for entry in self.bindings.values() if entry.lma == source]
-        status, revoked = judge(message, bindings)
+        status, revoked = judge(message, self._of_lma(source))
         for entry in revoked:
             self._log("revoked", entry, trigger=int(message.trigger))
             self._reporter.forget(entry.interface)
@@ -275,6 +278,10 @@ class MobileAccessGateway:
         """The mobile node takes its leave of a link that stays up, and where it may listen on."""
         self._advertiser.lost(interface, now)
         self._depart(interface, now)
+
+    def _of_lma(self, lma: IPv6Address) -> list[BindingUpdateListEntry]:
+        """An LMA has a say about its own sessions only."""
+        return [entry for entry in self.bindings.values() if entry.lma == lma]
 
     def _depart(self, interface: str, now: Instant) -> None:
         self._neighbours.forget(interface)
@@ -290,12 +297,12 @@ class MobileAccessGateway:
             self._registration.extend(entry, now, (report,))
 
     def _act_on(
-        self, message: UpdateNotification, now: Instant
+        self, message: UpdateNotification, source: IPv6Address, now: Instant
     ) -> tuple[UpdateNotificationStatus, tuple[Option, ...]]:
         if message.reason == UpdateNotificationReason.FLOW_MOBILITY:
-            return self._flow_mobility(message)
+            return self._flow_mobility(message, source)
         if message.reason == UpdateNotificationReason.FORCE_REREGISTRATION:
-            return self._register_again(message, now), ()
+            return self._register_again(message, source, now), ()
         if message.reason == UpdateNotificationReason.UPDATE_SESSION_PARAMETERS:
             # There are none that could be applied here: RFC 7077 section 6.1.
             return UpdateNotificationStatus.FAILED_TO_UPDATE_SESSION_PARAMETERS, ()
@@ -308,17 +315,19 @@ class MobileAccessGateway:
         return UpdateNotificationStatus.REASON_UNSPECIFIED, ()
 
     def _register_again(
-        self, message: UpdateNotification, now: Instant
+        self, message: UpdateNotification, source: IPv6Address, now: Instant
     ) -> UpdateNotificationStatus:
-        """RFC 7077 section 6.1: a PBU for each session of the mobile node; one that waits for its
-        answer brings the session's parameters, too."""
+        """RFC 7077 section 6.1: a PBU for each session of the mobile node, or of all; one that
+        waits for its answer brings the session's parameters, too. No other groups are negotiated
+        here."""
         identifier = message.option(MobileNodeIdentifier)
-        if identifier is None:
+        if identifier is None and message.option(MobileNodeGroupIdentifier) != EVERY_SESSION:
             return UpdateNotificationStatus.REASON_UNSPECIFIED
         sessions = [
             entry
-            for entry in self.bindings.values()
-            if entry.profile.mn_id == identifier.nai and entry.state is Registration.REGISTERED
+            for entry in self._of_lma(source)
+            if (identifier is None or entry.mn_id == identifier.nai)
+            and entry.state is Registration.REGISTERED
         ]
         for entry in sessions:
             if entry.request is None:
@@ -328,9 +337,9 @@ class MobileAccessGateway:
         return UpdateNotificationStatus.SUCCESS
 
     def _flow_mobility(
-        self, message: UpdateNotification
+        self, message: UpdateNotification, source: IPv6Address
     ) -> tuple[UpdateNotificationStatus, tuple[Option, ...]]:
-        verdict = examine(message, self.bindings.values())
+        verdict = examine(message, self._of_lma(source))
         entry = verdict.entry
         if entry is not None:
             self._hosting.host(entry, entry.prefixes, verdict.off_link, verdict.flows)

@@ -35,7 +35,7 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
         case RemoveFlow():
             core.remove_flow(request.mn, request.fid, token, now())
         case ForceRegistration():
-            core.force_registration(request.mn, token, now())
+            _force_registration(core, request, token)
         case Revoke():
             _revoke(core, request, token)
         case MoveFlow():
@@ -74,6 +74,14 @@ def _bids(core: LocalMobilityAnchor, mn_id: str, to: Targets) -> tuple[int, ...]
             raise ValueError(_no_binding(mn_id, target))
         bids.append(bid)
     return tuple(dict.fromkeys(bids))
+
+
+def _force_registration(core: LocalMobilityAnchor, request: ForceRegistration, token: int) -> None:
+    if request.mn is not None and request.mag is None:
+        return core.force_registration(request.mn, token, now())
+    if request.mag is not None and request.mn is None:
+        return core.force_registrations(request.mag, token, now())
+    return core.answer(token, error="mn, mag: expected one of them")
 
 
 def _revoke(core: LocalMobilityAnchor, request: Revoke, token: int) -> None:

@@ -39,6 +39,7 @@ from nodes.wire.tlv import (
 from nodes.wire.values import (
     AccessTechnology,
     HandoffHint,
+    MobileNodeGroupSubtype,
     MobileNodeIdentifierSubtype,
     ProxyBindingStatus,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "HandoffIndicator",
     "HomeNetworkPrefix",
     "LinkLocalAddress",
+    "MobileNodeGroupIdentifier",
     "MobileNodeIdentifier",
     "MobileNodeLinkLayerIdentifier",
     "Option",
@@ -309,3 +311,22 @@ class BindingIdentifier(Option):
     priority: int = 1
     home_and_foreign: bool = False
     care_of_address: IPv4Address | IPv6Address | None = None
+
+
+# RFC 7077 section 4.1: all mobility sessions between that LMA and that MAG.
+ALL_SESSIONS = 1
+
+
+@element(
+    OPTIONS,
+    Layout(
+        50,
+        "RFC 6602, RFC 7077 section 4.1",
+        (uint("subtype", 8, values=MobileNodeGroupSubtype), reserved(8), uint("group", 32)),
+        Alignment(4),
+    ),
+)
+@dataclass(frozen=True, slots=True)
+class MobileNodeGroupIdentifier(Option):
+    group: int = ALL_SESSIONS
+    subtype: int = MobileNodeGroupSubtype.BULK_BINDING_UPDATE_GROUP

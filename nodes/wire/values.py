@@ -76,6 +76,12 @@ class MobileNodeIdentifierSubtype(IntEnum):
     DUID = 8
 
 
+class MobileNodeGroupSubtype(IntEnum):
+    """RFC 6602, as IANA lists it."""
+
+    BULK_BINDING_UPDATE_GROUP = 1
+
+
 class ProxyBindingStatus(IntEnum):
     """RFC 6275 section 6.1.8, RFC 5648 section 4.4, RFC 5213 section 8.9; then see each line."""
 

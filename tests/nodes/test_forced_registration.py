@@ -10,6 +10,7 @@ from nodes.wire.messages import (
     UpdateNotification,
     UpdateNotificationAcknowledgement,
 )
+from nodes.wire.options import MobileNodeGroupIdentifier
 from tests.domain import MN, at
 
 if TYPE_CHECKING:
@@ -52,6 +53,21 @@ def test_a_forced_registration_is_ordered_no_more_than_configured_rfc7077_5_2(
     network.run(10)
     assert network.messages() == ["FMI lma>mag1", "FMI lma>mag2"] * 2
     assert network.events().count("fmi-expired") == 2
+
+
+def test_all_sessions_of_a_mag_are_a_group_rfc7077_4_1(domain: type[Domain]) -> None:
+    network = domain.network("unique")
+    network.lma.core.force_registrations(domain.MAG2, 99, at(network.seconds))
+    network.take_from_lma()
+    (order,) = network.sent
+    assert isinstance(order.message, UpdateNotification)
+    assert order.message.options == (MobileNodeGroupIdentifier(1),)
+    network.run(5)
+    assert network.messages() == ["FMI lma>mag2", "PBU mag2>lma", "PBA lma>mag2"]
+    assert network.replies[99].result == {"asked": [str(domain.MAG2)]}
+    network.lma.core.force_registrations(domain.POOL[1], 100, at(network.seconds))
+    network.take_from_lma()
+    assert network.replies[100].error
 
 
 def test_a_newer_forced_registration_replaces_the_older_rfc7077_4_1(domain: type[Domain]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from nodes.actions import Reply, Send
-from nodes.control_requests import AddFlow, ListBindings, MoveFlow, Revoke
+from nodes.control_requests import AddFlow, ForceRegistration, ListBindings, MoveFlow, Revoke
 from nodes.flow_mobility_cache import FlowAction
 from nodes.operations import list_flows, operate
 from tests.domain import Domain
@@ -88,6 +88,31 @@ def test_what_is_revoked_rfc5846_8_1(
 def test_what_cannot_be_revoked_is_refused(domain: type[Domain], what: dict[str, Any]) -> None:
     network = domain.network("unique")
     operate(network.lma.core, Revoke(**what), 1)
+    (reply,) = network.lma.taken()
+    assert isinstance(reply, Reply)
+    assert reply.error
+
+
+@pytest.mark.parametrize(
+    ("what", "peers"),
+    [({"mn": Domain.MN}, [Domain.MAG1, Domain.MAG2]), ({"mag": Domain.MAG2}, [Domain.MAG2])],
+)
+def test_who_is_to_register_again_rfc7077_4_1(
+    domain: type[Domain], what: dict[str, Any], peers: list[object]
+) -> None:
+    network = domain.network("unique")
+    operate(network.lma.core, ForceRegistration(**what), 1)
+    actions = network.lma.taken()
+    assert [action.destination for action in domain.of(Send, actions)] == peers
+    assert domain.of(Reply, actions)[0].result == {"asked": [str(peer) for peer in peers]}
+
+
+@pytest.mark.parametrize("what", [{}, {"mn": Domain.MN, "mag": Domain.MAG1}])
+def test_one_node_or_one_mag_is_to_register_again(
+    domain: type[Domain], what: dict[str, Any]
+) -> None:
+    network = domain.network("unique")
+    operate(network.lma.core, ForceRegistration(**what), 1)
     (reply,) = network.lma.taken()
     assert isinstance(reply, Reply)
     assert reply.error

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv6Address
+
 import pytest
 
 from nodes.actions import Action, Log, Send
+from nodes.config import AccessProfile
 from nodes.wire.messages import (
     ProxyBindingUpdate,
     UpdateNotification,
     UpdateNotificationAcknowledgement,
 )
-from nodes.wire.options import HandoffIndicator, MobileNodeIdentifier, VendorSpecific
-from tests.domain import Domain
+from nodes.wire.options import (
+    HandoffIndicator,
+    MobileNodeGroupIdentifier,
+    MobileNodeIdentifier,
+    VendorSpecific,
+)
+from tests.domain import Domain, Gateway
 
 FORCE, UPDATE, VENDOR, ANI = 1, 2, 3, 4
+FLOW_MOBILITY = 8
+OTHER_LMA = IPv6Address("2001:db8:10::2")
 
 
 def upn(
@@ -97,3 +108,62 @@ def test_an_unknown_vendors_reason_is_not_the_options_fault_rfc7077_6_1(
 def test_a_mobile_node_that_is_not_attached_rfc7864_4_3(domain: type[Domain]) -> None:
     mag = domain.mag().registered()
     assert statuses(mag.receive(upn(FORCE, mn=domain.OTHER_MN), 1)) == [132]
+
+
+def two_nodes(domain: type[Domain]) -> Gateway:
+    """Of two LMAs, with a session each."""
+    profiles = {
+        name: AccessProfile(mn_id=mn, access_technology=4, link_layer_id=link_layer, lma=lma)
+        for name, mn, link_layer, lma in (
+            ("one", domain.MN, "02:00:00:00:01:01", None),
+            ("two", domain.OTHER_MN, "02:00:00:00:01:02", OTHER_LMA),
+        )
+    }
+    gateway = domain.mag(access_interfaces=profiles)
+    for interface, prefix, lma in (("one", domain.P1, domain.LMA), ("two", domain.P2, OTHER_LMA)):
+        gateway.core.link_up(interface, domain.at(0))
+        request = gateway.core.bindings[interface].request
+        assert request is not None
+        gateway.taken()
+        gateway.receive(domain.acceptance(request, (prefix,)), 0.1, lma)
+    return gateway
+
+
+@pytest.mark.parametrize(
+    ("group", "expected", "status"), [(1, [Domain.P1], 0), (2, [], 131), (0, [], 131)]
+)
+def test_a_group_is_all_sessions_with_that_lma_rfc7077_4_1_and_6_2(
+    domain: type[Domain], group: int, expected: list[object], status: int
+) -> None:
+    mag = two_nodes(domain)
+    option = MobileNodeGroupIdentifier(group)
+    actions = mag.receive(UpdateNotification(5, FORCE, (option,), acknowledge=True), 1)
+    assert [domain.prefixes(request) for request in requests(actions)] == [[p] for p in expected]
+    assert statuses(actions) == [status]
+    (answer,) = [
+        action.message
+        for action in domain.of(Send, actions)
+        if isinstance(action.message, UpdateNotificationAcknowledgement)
+    ]
+    assert answer.options == (option,)
+
+
+@pytest.mark.parametrize("reason", [FORCE, FLOW_MOBILITY])
+def test_an_lma_has_no_say_about_another_s_session_rfc7077_6_1(
+    domain: type[Domain], reason: int
+) -> None:
+    mag = two_nodes(domain)
+    message = domain.fmi(5, (domain.P3,), mn=domain.OTHER_MN, reason=reason)
+    assert statuses(mag.receive(message, 1)) == [132]
+    assert statuses(mag.receive(message, 1, OTHER_LMA)) == [0]
+
+
+def test_sequence_numbers_are_those_of_each_lma_rfc7077_6_1(domain: type[Domain]) -> None:
+    mag = two_nodes(domain)
+    message = domain.fmi(5, (domain.P3,))
+    assert statuses(mag.receive(message, 1)) == [0]
+    assert statuses(mag.receive(message, 1, OTHER_LMA)) == [132], "not the answer to the other"
+    mag.core.peer_restarted(OTHER_LMA, 0, domain.at(2))
+    mag.taken()
+    actions = mag.receive(replace(message, retransmit=True), 3)
+    assert "fmi-duplicate" in [log.event for log in domain.of(Log, actions)]

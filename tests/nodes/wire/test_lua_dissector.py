@@ -76,6 +76,8 @@ PLAIN_OPTIONS = (
     o.Timestamp.of_unix_seconds(1_767_225_601.5),
     o.Timestamp((1 << 64) - 1),
     o.RestartCounter(0xFFFFFFFF),
+    o.MobileNodeGroupIdentifier(),
+    o.MobileNodeGroupIdentifier(0xFFFFFFFF, 7),
     o.AlternateCareOfAddress(MAG),
     o.BindingIdentifier(7, 4, 127, True, MAG),
     o.BindingIdentifier(65535, 0, 3, False, IPv4Address("192.0.2.1")),

@@ -62,6 +62,7 @@ GOLDEN = [
     ),
     ("rfc5213_8_8", o.Timestamp(0x6553F1008000), 2, "1b0800006553f1008000"),
     ("rfc5847_3_4", o.RestartCounter(5), 2, "1c0400000005"),
+    ("rfc6602", o.MobileNodeGroupIdentifier(0x01020304), 0, "3206010001020304"),
     ("rfc6089_4_1", o.BindingIdentifier(0x0102, 128, 9, True), 0, "230401028089"),
     (
         "rfc5648_4_3_ipv4",
@@ -102,6 +103,7 @@ def test_decoding_inverts_encoding(options: Any, data: st.DataObject) -> None:
         (o.LinkLocalAddress(ADDRESS), 8 + 6),
         (o.Timestamp(0), 8 + 2),
         (o.RestartCounter(0), 4 + 2),
+        (o.MobileNodeGroupIdentifier(), 4),
         (o.BindingIdentifier(1), 2),
         (o.BindingIdentifier(1, care_of_address=ADDRESS), 8 + 2),
         (o.BindingIdentifier(1, care_of_address=IPv4Address("192.0.2.1")), 8 + 2),
