@@ -3,6 +3,7 @@
 EXP ?=
 ENGINE ?= virtual
 SEEDS ?=
+QUICK ?=
 JOBS ?= $(shell nproc)
 TOPOLOGY ?=
 PYTEST_ARGS ?=
@@ -60,8 +61,8 @@ figures: need-exp $(VENV_STAMP) ## Figures of an experiment from its existing re
 	@$(FLOWMOB) figures $(EXP)
 
 .PHONY: paper
-paper: ready ## Every experiment with its full number of seeds, and all figures
-	@$(FLOWMOB) paper --jobs $(JOBS)
+paper: ready ## Every experiment with its full number of seeds, and all for a paper [QUICK=1]
+	@$(FLOWMOB) paper $(if $(QUICK),--quick) --jobs $(JOBS)
 
 .PHONY: shell
 shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]

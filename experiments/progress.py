@@ -10,11 +10,22 @@ LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """One line that is rewritten on a terminal; elsewhere a line every 15 s."""
+    """One line that is rewritten on a terminal; elsewhere a line every 15 s. Time to go
+    is in proportion to the emulated time that is left."""
 
-    def __init__(self, name: str, total: int, stream: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        emulated_s: float,
+        workers: int,
+        stream: TextIO | None = None,
+    ) -> None:
         self._name = name
         self._total = total
+        self._emulated_s = emulated_s
+        self._emulated_done_s = 0.0
+        self._workers = workers
         self._stream = sys.stdout if stream is None else stream
         self._done = 0
         self._failed = 0
@@ -25,17 +36,21 @@ class Progress:
     def start(self, text: str) -> None:
         print(f"{self._name}: {text}", file=self._stream, flush=True)
 
-    def advance(self, run: str, failure: str | None) -> None:
-        """One more run has ended."""
+    def advance(self, run: str, failure: str | None, emulated_s: float) -> None:
+        """One more run has ended, which emulated so much time."""
         self._done += 1
+        self._emulated_done_s += emulated_s
         if failure is not None:
             self._failed += 1
             reason = next(iter(failure.splitlines()), "no reason given")
             self._write(f"{self._name}: {run} failed: {reason}", end="\n")
         elapsed = time.monotonic() - self._started
-        remaining = elapsed / self._done * (self._total - self._done)
+        share = self._emulated_done_s / self._emulated_s
+        remaining = elapsed / share * (1 - share)
+        running = min(self._workers, self._total - self._done)
         text = (
             f"{self._name}: {self._done} of {self._total} runs"
+            + (f", {running} running" if running else "")
             + (f", {self._failed} failed" if self._failed else "")
             + f", {elapsed:.0f} s so far, about {remaining:.0f} s to go"
         )

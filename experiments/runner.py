@@ -1,41 +1,27 @@
-"""Runs an experiment: what is not there yet, side by side, and then its tables and figures."""
+"""Runs experiments: what is not there yet, and then their tables, figures and answers."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
-import multiprocessing
 import os
-import shutil
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.engines.base import Engine, EngineUnavailable
-from experiments.engines.process import die_with
-from experiments.experiment import Point, jobs, load, points
-from experiments.job import Job, write_atomically
-from experiments.progress import Progress
-from experiments.provenance import FORMAT, ROOT, describe_run, run_key
+from experiments.execution import FAILED, ROWS, run_name
+from experiments.experiment import jobs, load, points
+from experiments.job import write_atomically
+from experiments.provenance import FORMAT, ROOT
 from experiments.spec import Experiment
-from nodes.strict import InputError, to_json
+from experiments.sweep import Study, sweep
+from nodes.strict import InputError
 
 RESULTS = Path(os.environ.get("FLOWMOB_RESULTS") or ROOT / "results")
-UNFINISHED = ".unfinished"
-FAILED = "failed"
-# What a run contributes to runs.csv.
-ROWS = "rows.json"
-# A run that takes longer than this many times its emulated time, and a minute, hangs.
-LIMIT_FACTOR = 4.0
-LIMIT_BASE_S = 60.0
-# With less than this left on the disk, that is why a run failed.
-ROOM_BYTES = 1 << 18
+PAPER = "paper"
 
 
 def make_engine(name: str) -> Engine:
@@ -52,23 +38,61 @@ def make_engine(name: str) -> Engine:
     raise EngineUnavailable(f"engine {name!r}: expected one of virtual, realtime, host")
 
 
+class _Ran(NamedTuple):
+    """Exit status, and the emulated and the real time of the runs that were carried out."""
+
+    status: int
+    emulated_s: float
+    wall_s: float
+
+
 def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> int:
     """Run experiment `name` and report. Returns 1 if a run failed, else 0.
 
     Raises InputError for bad input and OSError if results can't be written.
     """
-    experiment = load(name)
-    found = points(name, experiment, seeds)
-    _check_figures(name, experiment)
+    return _run(name, [name], engine=engine, seeds=seeds, workers=jobs).status
+
+
+def run_paper(names: Sequence[str], *, seeds: int | None, jobs: int) -> int:
+    """Run experiments in one sweep, and make `results/paper` of them. As `run_experiment`."""
+    from experiments.paper import Source, write_paper
+
+    ran = _run(PAPER, names, engine="virtual", seeds=seeds, workers=jobs)
+    target = RESULTS / PAPER
+    with _errors_name(target):
+        sources = [Source(name, load(name), RESULTS / name) for name in names]
+        write_paper(sources, target)
+        if ran.emulated_s:
+            took = {"emulated_s": ran.emulated_s, "wall_s": round(ran.wall_s, 1), "jobs": jobs}
+            write_atomically(target / "sweep.json", json.dumps(took).encode() + b"\n")
+    print(f"\nFor a paper: {_shown(target)}/ (paper.tex, numbers.tex, tables.tex, captions.md)")
+    return ran.status
+
+
+def _run(title: str, names: Sequence[str], *, engine: str, seeds: int | None, workers: int) -> _Ran:
+    experiments = {name: load(name) for name in names}
+    studies = []
+    for name, experiment in experiments.items():
+        found = points(name, experiment, seeds)
+        _check_figures(name, experiment)
+        studies.append(Study(name, RESULTS / name, list(jobs(name, found, engine))))
     chosen = make_engine(engine)
-    folder = RESULTS / name
-    with _errors_name(folder):
-        _prepare(folder)
-        outcomes = _Runs(folder, chosen, name, found).carry_out(jobs)
-        failures = {run: reason for run, reason in outcomes.items() if reason is not None}
-        _conclude(folder, name, found, engine, outcomes)
-        _report(folder, experiment, failures)
-    return 1 if failures else 0
+    begun = time.monotonic()
+    with _errors_name(RESULTS):
+        emulated_s = sweep(title, studies, chosen, workers)
+    wall_s = time.monotonic() - begun
+    failed = False
+    for study in studies:
+        failures = {run: why for run, why in study.outcomes.items() if why is not None}
+        failed |= bool(failures)
+        with _errors_name(study.folder):
+            _conclude(study, engine)
+            _report(study.folder, experiments[study.name], failures)
+    if emulated_s:
+        ratio = emulated_s / wall_s
+        print(f"\n{emulated_s:.0f} s of emulated time in {wall_s:.0f} s: {ratio:.1f} times as fast")
+    return _Ran(1 if failed else 0, emulated_s, wall_s)
 
 
 def redraw(name: str) -> int:
@@ -113,152 +137,7 @@ def check_format(folder: Path, name: str) -> None:
         )
 
 
-class _Runs:
-    """The runs of one experiment, each in a folder that appears when it is complete."""
-
-    def __init__(self, folder: Path, engine: Engine, name: str, found: list[Point]) -> None:
-        self._folder = folder
-        self._engine = engine
-        self._jobs = list(jobs(name, found, engine.name))
-        self._name = name
-
-    def carry_out(self, workers: int) -> dict[str, str | None]:
-        """Name of each run with the reason why it failed, or None."""
-        outcomes: dict[str, str | None] = {}
-        missing: list[tuple[Job, str]] = []
-        for job in self._jobs:
-            key = run_key(job, self._engine.versions)
-            if _key_of(self._folder / "runs" / _run_name(job)) == key:
-                outcomes[_run_name(job)] = None
-            else:
-                missing.append((job, key))
-        emulated = sum(job.spec.duration_s for job, _ in missing)
-        progress = Progress(self._name, len(missing))
-        progress.start(
-            f"{len(self._jobs)} runs, {len(outcomes)} of them there already; "
-            f"engine {self._engine.name}, {workers} at a time, "
-            f"{emulated:.0f} s of emulated time to go"
-        )
-        with ProcessPoolExecutor(workers, initializer=_begin) as pool:
-            futures: dict[Future[str | None], Job] = {
-                pool.submit(_work, self._folder, job, key, self._engine): job
-                for job, key in missing
-            }
-            try:
-                for future in as_completed(futures):
-                    run = _run_name(futures[future])
-                    outcomes[run] = future.result()
-                    progress.advance(run, outcomes[run])
-            except BrokenProcessPool:
-                raise OSError("a worker process was killed; finished runs are kept") from None
-            except BaseException:
-                # Not shutdown(wait=False): leaving the block then can't wait for the pool's thread,
-                # which the interpreter may trip over when it ends.
-                for future in futures:
-                    future.cancel()
-                for worker in multiprocessing.active_children():
-                    worker.terminate()
-                raise
-        progress.finish()
-        return outcomes
-
-
-def _begin() -> None:
-    """A worker process ends with the runner, and when the runner says so; Ctrl-C is for that."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _stop)
-    die_with(os.getppid(), signal.SIGTERM)
-
-
-def _stop(_number: int, _frame: FrameType | None) -> None:
-    # Whoever says it twice, as the pool does when another worker has ended, must not disturb the
-    # clearing up.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise SystemExit(1)
-
-
-def _work(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
-    try:
-        return _execute(folder, job, key, engine)
-    except SystemExit:
-        # The pool would take this for the run's failure, and give the worker the next run.
-        os._exit(1)
-
-
-def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
-    """One run, in a worker process: carry it out, analyse it, put it in its place."""
-    # Late, because workers need it and a call that finds everything done does not.
-    from experiments.measure import analyse_run
-
-    run = _run_name(job)
-    work = folder / UNFINISHED / f"{run}.{os.getpid()}"
-    work.mkdir(parents=True)
-    try:
-        write_atomically(work / "job.json", to_json(job))
-        limit_s = LIMIT_BASE_S + LIMIT_FACTOR * job.spec.duration_s
-        outcome = engine.run(work, limit_s)
-        failure = outcome.failure or _analyse(analyse_run, work)
-        if failure is not None:
-            if shutil.disk_usage(work).free < ROOM_BYTES:
-                # A guest can't tell, for it can't write. The other runs would fail alike.
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-            _replace(work, folder / FAILED / run)
-            return failure
-        (work / "outcome.json").unlink()
-        meta = describe_run(work, job, key, engine.versions, outcome.wall_s)
-        write_atomically(work / "meta.json", json.dumps(meta, indent=1).encode() + b"\n")
-        _replace(work, folder / "runs" / run)
-        shutil.rmtree(folder / FAILED / run, ignore_errors=True)
-        return None
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def _analyse(analyse_run: Callable[[Path], list[dict[str, Any]]], work: Path) -> str | None:
-    try:
-        rows = analyse_run(work)
-    except ValueError as error:
-        return f"analysis: {error}"
-    write_atomically(work / ROWS, json.dumps(rows, indent=1).encode() + b"\n")
-    return None
-
-
-def _replace(source: Path, target: Path) -> None:
-    """Move a folder to where an older one may be; at no instant is there half a folder."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if target.exists():
-        outdated = source.with_name(f"{source.name}.outdated")
-        target.rename(outdated)
-        source.rename(target)
-        shutil.rmtree(outdated)
-    else:
-        source.rename(target)
-
-
-def _run_name(job: Job) -> str:
-    return f"{job.point}-s{job.seed}"
-
-
-def _key_of(run: Path) -> str | None:
-    try:
-        key: str = json.loads((run / "meta.json").read_bytes())["key"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return key
-
-
-def _prepare(folder: Path) -> None:
-    """The experiment's folder, without what runs of processes that are gone left unfinished."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in (folder / UNFINISHED).glob("*"):
-        owner = leftover.name.removesuffix(".outdated").rpartition(".")[2]
-        if not (owner.isdigit() and Path("/proc", owner).exists()):
-            shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _conclude(
-    folder: Path, name: str, found: list[Point], engine: str, outcomes: dict[str, str | None]
-) -> None:
+def _conclude(study: Study, engine: str) -> None:
     """The tables of all runs, failed ones with their reason."""
     from experiments import flow_rows
     from experiments.measure import FLOW_ROWS, missing_rows, write_runs
@@ -267,9 +146,10 @@ def _conclude(
 
     rows: list[dict[str, Any]] = []
     flows: list[dict[str, Any]] = []
-    for job in jobs(name, found, engine):
-        run = _run_name(job)
-        reason = outcomes[run]
+    folder = study.folder
+    for job in study.jobs:
+        run = run_name(job)
+        reason = study.outcomes[run]
         if reason is None:
             rows.extend(json.loads((folder / "runs" / run / ROWS).read_bytes()))
             flows.extend(json.loads((folder / "runs" / run / FLOW_ROWS).read_bytes()))
@@ -281,7 +161,7 @@ def _conclude(
     write_summary(folder)
     write_atomically(
         folder / "results.json",
-        json.dumps({"format": FORMAT, "experiment": name, "engine": engine}).encode() + b"\n",
+        json.dumps({"format": FORMAT, "experiment": study.name, "engine": engine}).encode() + b"\n",
     )
 
 
@@ -302,12 +182,15 @@ def _draw(folder: Path, experiment: Experiment) -> list[Path]:
 
 
 def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> None:
+    from experiments.paper import Source, answer
     from experiments.summary import terminal_summary
 
     print()
     print(terminal_summary(folder))
     print(f"\nResults: {_shown(folder)}/ (runs.csv, summary.csv, table.tex, runs/)\nFigures:")
     _draw(folder, experiment)
+    if experiment.answer:
+        print(f"\n{answer(Source(folder.name, experiment, folder))}")
     if failures:
         print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)
         told: set[str] = set()

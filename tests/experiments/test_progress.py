@@ -32,26 +32,26 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def test_a_terminal_shows_one_line_that_is_rewritten(clock: Clock) -> None:
     stream = Terminal()
-    shown = Progress("smoke", 4, stream)
+    shown = Progress("smoke", 4, 40.0, 2, stream)
     clock.seconds += 10
-    shown.advance("a", None)
+    shown.advance("a", None, 10.0)
     clock.seconds += 10
-    shown.advance("b", None)
+    shown.advance("b", None, 20.0)
     shown.finish()
     lines = stream.getvalue().split("\r")
-    assert lines[1] == "smoke: 1 of 4 runs, 10 s so far, about 30 s to go"
-    assert lines[2] == "smoke: 2 of 4 runs, 20 s so far, about 20 s to go"
+    assert lines[1] == "smoke: 1 of 4 runs, 2 running, 10 s so far, about 30 s to go"
+    assert lines[2].rstrip() == "smoke: 2 of 4 runs, 2 running, 20 s so far, about 7 s to go"
     assert lines[3].rstrip() == "smoke: 4 runs in 20 s"
-    assert len(lines[3].rstrip("\n")) == len(lines[2])  # nothing of the longer one stays
+    assert len(lines[3].rstrip("\n")) == len(lines[2].rstrip())  # nothing of the longer one stays
     assert stream.getvalue().count("\n") == 1
 
 
 def test_a_file_gets_a_line_every_15_s(clock: Clock) -> None:
     stream = io.StringIO()
-    shown = Progress("smoke", 100, stream)
+    shown = Progress("smoke", 100, 100.0, 1, stream)
     for _ in range(40):
         clock.seconds += 1
-        shown.advance("a", None)
+        shown.advance("a", None, 1.0)
     assert [line.split(",")[0] for line in stream.getvalue().splitlines()] == [
         "smoke: 15 of 100 runs",
         "smoke: 30 of 100 runs",
@@ -63,18 +63,18 @@ def test_a_file_gets_a_line_every_15_s(clock: Clock) -> None:
 )
 def test_failures_are_shown_at_once_and_counted(clock: Clock, failure: str, reason: str) -> None:
     stream = io.StringIO()
-    shown = Progress("smoke", 2, stream)
+    shown = Progress("smoke", 2, 20.0, 2, stream)
     clock.seconds += 15
-    shown.advance("a-s1", failure)
+    shown.advance("a-s1", failure, 10.0)
     assert stream.getvalue().splitlines() == [
         f"smoke: a-s1 failed: {reason}",
-        "smoke: 1 of 2 runs, 1 failed, 15 s so far, about 15 s to go",
+        "smoke: 1 of 2 runs, 1 running, 1 failed, 15 s so far, about 15 s to go",
     ]
 
 
 def test_nothing_to_do_is_finished_without_a_word(clock: Clock) -> None:
     stream = io.StringIO()
-    shown = Progress("smoke", 0, stream)
+    shown = Progress("smoke", 0, 0.0, 2, stream)
     shown.start("all runs are there")
     shown.finish()
     assert stream.getvalue() == "smoke: all runs are there\n"

@@ -1,0 +1,99 @@
+"""The runs of experiments that are not there yet, side by side."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.engines.base import Engine
+from experiments.execution import UNFINISHED, begin, run_name, work
+from experiments.job import Job
+from experiments.progress import Progress
+from experiments.provenance import run_key
+
+# Name of each run with the reason why it failed, or None.
+Outcomes = dict[str, str | None]
+
+
+class _Missing(NamedTuple):
+    study: Study
+    job: Job
+    key: str
+
+
+class Study:
+    """The runs of one experiment, each in a folder of `folder`/runs that appears when it is
+    complete. `outcomes` has those that have ended."""
+
+    def __init__(self, name: str, folder: Path, jobs: list[Job]) -> None:
+        self.name, self.folder, self.jobs = name, folder, jobs
+        self.outcomes: Outcomes = {}
+
+    def prepare(self, engine: Engine) -> list[_Missing]:
+        """Make the folder, clear what runs of processes that are gone left unfinished, and tell
+        which runs aren't there with the same inputs."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in (self.folder / UNFINISHED).glob("*"):
+            owner = leftover.name.removesuffix(".outdated").rpartition(".")[2]
+            if not (owner.isdigit() and Path("/proc", owner).exists()):
+                shutil.rmtree(leftover, ignore_errors=True)
+        missing = []
+        for job in self.jobs:
+            key = run_key(job, engine.versions)
+            if _key_of(self.folder / "runs" / run_name(job)) == key:
+                self.outcomes[run_name(job)] = None
+            else:
+                missing.append(_Missing(self, job, key))
+        return missing
+
+
+def sweep(title: str, studies: list[Study], engine: Engine, workers: int) -> float:
+    """Carry out all missing runs of all studies; returns the emulated time of those, in s.
+
+    Raises OSError if results can't be written or a worker was killed; finished runs stay.
+    """
+    missing = [entry for study in studies for entry in study.prepare(engine)]
+    total = sum(len(study.jobs) for study in studies)
+    emulated = sum(entry.job.spec.duration_s for entry in missing)
+    progress = Progress(title, len(missing), emulated, workers)
+    progress.start(
+        f"{total} runs, {total - len(missing)} of them there already; engine {engine.name}, "
+        f"{workers} at a time, {emulated:.0f} s of emulated time to go"
+    )
+    with ProcessPoolExecutor(workers, initializer=begin) as pool:
+        futures: dict[Future[str | None], _Missing] = {
+            pool.submit(work, entry.study.folder, entry.job, entry.key, engine): entry
+            for entry in missing
+        }
+        try:
+            for future in as_completed(futures):
+                study, job, _ = futures[future]
+                run = run_name(job)
+                study.outcomes[run] = future.result()
+                shown = run if len(studies) == 1 else f"{study.name} {run}"
+                progress.advance(shown, study.outcomes[run], job.spec.duration_s)
+        except BrokenProcessPool:
+            raise OSError("a worker process was killed; finished runs are kept") from None
+        except BaseException:
+            # Not shutdown(wait=False): leaving the block then can't wait for the pool's thread,
+            # which the interpreter may trip over when it ends.
+            for future in futures:
+                future.cancel()
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+    progress.finish()
+    return emulated
+
+
+def _key_of(run: Path) -> str | None:
+    try:
+        key: str = json.loads((run / "meta.json").read_bytes())["key"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return key
