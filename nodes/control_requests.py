@@ -110,7 +110,29 @@ class MoveFlow(
     id: Any = None
 
 
-LmaRequest = ListBindings | ListFlows | AddFlow | RemoveFlow | MoveFlow | Revoke | ForceRegistration
+class FlowStatistics(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flow-statistics"
+):
+    id: Any = None
+
+
+class ControllerStatus(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="controller"
+):
+    id: Any = None
+
+
+LmaRequest = (
+    ListBindings
+    | ListFlows
+    | AddFlow
+    | RemoveFlow
+    | MoveFlow
+    | Revoke
+    | ForceRegistration
+    | FlowStatistics
+    | ControllerStatus
+)
 
 
 class BindFlow(

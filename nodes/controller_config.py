@@ -15,6 +15,7 @@ MagDataPlane = Literal["tunnel", "native"]
 # The gateway of LMA and MAGs where the switched core carries packets without a tunnel: a neighbour
 # that is nobody, so that nothing has to be resolved.
 FABRIC_GATEWAY = IPv6Address("fe80::fab")
+FABRIC_MAC = "02:00:00:00:0f:ab"
 
 
 class ControllerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -135,18 +135,23 @@ class Daemon:
 
     def carry_out(self) -> None:
         """Do what the core asked for since the last time."""
-        for action in self._core.take_actions():
-            match action:
-                case Log(event, details):
-                    self._events.write(event, details)
-                case Send(message, source, destination):
-                    data = encode(message, source, destination)
-                    self._mobility[source].send(data, destination)
-                case Reply(token):
-                    if token != NOBODY and self._reply is not None:
-                        self._reply(action)
-                case _:
-                    self._perform(action)
+        # Carrying out an action can be an input that asks for more.
+        while actions := self._core.take_actions():
+            for action in actions:
+                self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Log(event, details):
+                self._events.write(event, details)
+            case Send(message, source, destination):
+                data = encode(message, source, destination)
+                self._mobility[source].send(data, destination)
+            case Reply(token):
+                if token != NOBODY and self._reply is not None:
+                    self._reply(action)
+            case _:
+                self._perform(action)
 
     def _stop(self) -> None:
         self._stopping = True

@@ -45,6 +45,7 @@ from nodes.neighbour_discovery import (
     decode,
     encode,
 )
+from nodes.northbound_client import NorthboundClient
 from nodes.operations import operate
 from nodes.packet_fields import packet_fields
 from nodes.restart_counter import count_start
@@ -66,12 +67,20 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
     core = LocalMobilityAnchor(config, random_source(config, name), count_start(config.state))
     following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
-    forwarding = LmaForwarding(config.address, track=following)
+    forwarding = LmaForwarding(
+        config.address,
+        track=following,
+        fabric=config.fabric_interface,
+        labels=config.data_plane == "sdn-assisted",
+    )
+    northbound: NorthboundClient | None = None
     watch = UplinkWatch() if following else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
             forwarding.perform(action)
+            if northbound is not None:
+                northbound.perform(action)
             if watch is not None:
                 tunnel = forwarding.tunnel(action.peer) if isinstance(action, OpenTunnel) else ""
                 watch.perform(action, tunnel)
@@ -85,6 +94,8 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
                 watch.accept(packet)
 
         daemon = Daemon(core, events, perform)
+        if config.controller is not None:
+            northbound = NorthboundClient(config.controller, core, daemon, events)
         control = _serve_control(config, LmaRequest, daemon, partial(operate, core))
         daemon.serve_mobility(
             MobilitySocket(config.address),
@@ -97,6 +108,8 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
         finally:
             if control is not None:
                 control.close()
+            if northbound is not None:
+                northbound.close()
             forwarding.close()
             if watch is not None:
                 watch.close()

@@ -14,8 +14,8 @@ from nodes.binding_cache import BindingCache, BindingCacheEntry
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCache, FlowMobilityCacheEntry
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector
 
-# Kernel marks below this are those of tunnels; flow keys are above, so that a packet whose flow
-# has no binding carries a mark that no routing rule knows and takes the default path.
+# A packet is marked with its flow's key, and then with what that is bound to. Keys are above all
+# numbers of tunnels, so that no mark is both.
 FIRST_FLOW_KEY = 0x10000
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from nodes.awaited_moves import AwaitedMove
 from nodes.control_requests import (
     AddFlow,
+    ControllerStatus,
+    FlowStatistics,
     ForceRegistration,
     ListBindings,
     ListFlows,
@@ -20,6 +22,7 @@ from nodes.daemon import now
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.kernel.selector_rules import match_expressions
 from nodes.lma import LocalMobilityAnchor
+from nodes.path_control import PathControl
 from nodes.selectors import selector_fields, selector_of
 
 
@@ -30,6 +33,13 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
             core.answer(token, list_bindings(core))
         case ListFlows():
             core.answer(token, list_flows(core))
+        case FlowStatistics() | ControllerStatus():
+            if core.controller is None:
+                core.answer(token, error=f'data_plane is "{core.config.data_plane}": no controller')
+            elif isinstance(request, FlowStatistics):
+                core.answer(token, list_statistics(core, core.controller))
+            else:
+                core.answer(token, core.controller.status())
         case AddFlow():
             _add_flow(core, request, token)
         case RemoveFlow():
@@ -151,4 +161,28 @@ def list_flows(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
                 "active": row.active,
             }
         )
+    return flows
+
+
+def list_statistics(core: LocalMobilityAnchor, controller: PathControl) -> list[dict[str, Any]]:
+    """What switches have counted of each flow, by the MAGs that they send it to."""
+    flows = []
+    for mn_id, row in core.flows.cache.all_rows():
+        key = core.flows.key(mn_id, row.fid)
+        paths = [
+            {
+                "mags": [str(mag) for mag in count.mags],
+                "access": [
+                    core.flows.access_name(entry.bid)
+                    for mag in count.mags
+                    for entry in core.bindings.of(mn_id)
+                    if entry.proxy_coa == mag
+                ],
+                "packets": count.packets,
+                "octets": count.octets,
+            }
+            for count in controller.statistics.counts(key)
+        ]
+        rate = controller.octets_per_s(key)
+        flows.append({"mn": mn_id, "fid": row.fid, "paths": paths, "octets_per_s": rate})
     return flows

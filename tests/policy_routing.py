@@ -34,6 +34,7 @@ class PolicyRouting:
     )
     tunnels: dict[str, tuple[IPv6Address, IPv6Address]] = field(default_factory=dict)
     mtus: dict[str, int] = field(default_factory=dict)
+    neighbours: dict[str, tuple[IPv6Address, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.rules = [(0, RuleMatch(), RT_TABLE_LOCAL), (32766, RuleMatch(), RT_TABLE_MAIN)]
@@ -47,7 +48,7 @@ class PolicyRouting:
                 (match.incoming not in (None, incoming))
                 or (match.source is not None and source not in match.source)
                 or (match.destination is not None and destination not in match.destination)
-                or (match.mark not in (None, mark))
+                or (match.mark is not None and match.mark != mark & match.mark_mask)
             ):
                 continue
             if table is None:
@@ -106,6 +107,9 @@ class PolicyRouting:
         mtu: int | None = None,
     ) -> None:
         self.tables.setdefault(table, {})[destination] = (interface, gateway)
+
+    def set_neighbour(self, interface: str, address: IPv6Address, mac: str) -> None:
+        self.neighbours[interface] = (address, mac)
 
     def delete_route(self, destination: IPv6Network, *, table: int = RT_TABLE_MAIN) -> None:
         self.tables.get(table, {}).pop(destination, None)

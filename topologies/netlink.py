@@ -1,6 +1,6 @@
-"""The rtnetlink requests that only a topology needs: links, their shaping, permanent neighbours.
+"""The rtnetlink requests that only a topology needs: links and their shaping.
 
-Numbers are from linux/if_link.h, neighbour.h and pkt_sched.h.
+Numbers are from linux/if_link.h and pkt_sched.h.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from nodes.kernel.netlink import (
     ifinfo,
     open_channel,
     set_link,
+    set_neighbour,
     set_route,
     text,
     u32,
@@ -38,9 +39,8 @@ from topologies.model import Direction
 from topologies.namespaces import socket_in
 from topologies.plan import netem_limit
 
-RTM_NEWNEIGH, RTM_NEWQDISC, RTM_NEWTFILTER = 28, 36, 44
+RTM_NEWQDISC, RTM_NEWTFILTER = 36, 44
 IFLA_NET_NS_FD, IFLA_GSO_MAX_SEGS, VETH_INFO_PEER = 28, 40, 1
-NDA_DST, NDA_LLADDR, NUD_PERMANENT = 1, 2, 0x80
 TCA_KIND, TCA_OPTIONS, TC_H_ROOT = 1, 2, 0xFFFF_FFFF
 TCA_NETEM_RATE, TCA_NETEM_RATE64, TCA_NETEM_LATENCY64, TCA_NETEM_PRNG_SEED = 6, 8, 10, 14
 NETEM_HANDLE = 1 << 16
@@ -116,14 +116,6 @@ def new_dummy(name: str, mac: str, up: bool) -> Request:
 def add_route(network: IPv6Network | None, gateway: IPv6Address, index: int) -> Request:
     """A static route; None: the default route."""
     return set_route(network or DEFAULT_ROUTE, index, gateway=gateway)
-
-
-def set_neighbour(index: int, address: IPv6Address, mac: str) -> Request:
-    """A permanent neighbour entry."""
-    body = struct.pack("=BxxxiHBB", socket.AF_INET6, index, NUD_PERMANENT, 0, 0)
-    body += attribute(NDA_DST, address.packed) + attribute(NDA_LLADDR, _mac(mac))
-    flags = NLM_F_CREATE | NLM_F_REPLACE
-    return Request(RTM_NEWNEIGH, flags, body, f"set neighbour {address} {mac}")
 
 
 def set_netem(index: int, direction: Direction, seed: int | None) -> Request:

@@ -6,6 +6,9 @@ for the rest) and maps the flow to a mark; a move changes one element of that ma
 costs the same however many flows there are. A flow with several MAGs goes to the first like that,
 and copies of its packets go through the other tunnels. Packets of no flow take the prefix route.
 
+With a controller there is one exit more: natively into the switched core, as if that were a MAG; or
+the packets of a flow have its label in their tunnel header.
+
 Fragments are put together before they are looked at, and taken apart again, so that all follow the
 first (RFC 6089 section 5.3.6). Connection tracking has to be in use for that, and tracks nothing.
 """
@@ -21,21 +24,31 @@ from nodes.actions import (
     CloseTunnel,
     ForwardFlows,
     InstallFlow,
+    LabelFlow,
     OpenTunnel,
     RemoveFlow,
     RoutePrefix,
     UnroutePrefix,
 )
 from nodes.classifier import Classification, ClassifiedRow, FiveTuple, classify
+from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.flow_mobility_cache import FlowAction
-from nodes.kernel.netlink import RuleMatch
+from nodes.kernel.flow_labels import (
+    TUNNEL_MASK,
+    label_chain,
+    start_labelling,
+    stop_labelling,
+    with_label,
+)
+from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.nftables import Transactions, whole_packets
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob"
-DROP_MARK = 0xFFFF
+DROP_MARK = TUNNEL_MASK
+FABRIC_MARK = TUNNEL_MASK - 1
 FIRST_ROUTING_TABLE = 1000
 RULE_PRIORITY = 100
 DEFAULT_ROUTE = IPv6Network("::/0")
@@ -74,20 +87,36 @@ table {TABLE} {{
 
 
 class LmaForwarding:
-    """`track`: something else needs connection tracking to track."""
+    """`track`: something else needs connection tracking to track. `fabric`: the interface of the
+    switched core, for packets that go there without a tunnel. `labels`: flows have one."""
 
-    def __init__(self, address: IPv6Address, *, track: bool = False) -> None:
+    def __init__(
+        self,
+        address: IPv6Address,
+        *,
+        track: bool = False,
+        fabric: str | None = None,
+        labels: bool = False,
+    ) -> None:
         self._address = address
+        self._fabric = fabric
         self._routing = Routing()
         self._nftables = Transactions()
         self._routing.sweep("mag", (), (RULE_PRIORITY,))
-        tables = (_SKELETON, whole_packets(TABLE, track=track))
+        tables = [_SKELETON, whole_packets(TABLE, track=track)]
+        if labels:
+            tables.append(label_chain(TABLE, address))
         self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", *tables)
         self._marks: dict[IPv6Address, int] = {}
+        self._labels: dict[int, int] = {}
         self._prefixes: set[IPv6Network] = set()
         self._flows: dict[int, ClassifiedRow] = {}
         self._targets: dict[int, tuple[int, ...]] = {}
         self._installed = Classification({}, ())
+        if fabric is not None:
+            self._routing.set_neighbour(fabric, FABRIC_GATEWAY, FABRIC_MAC)
+            self._marks[FABRIC_GATEWAY] = FABRIC_MARK
+            self._use_mark(FABRIC_GATEWAY)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
@@ -97,7 +126,7 @@ class LmaForwarding:
             case CloseTunnel(peer):
                 self._close(peer)
             case RoutePrefix(prefix, proxy_coa):
-                self._routing.replace_route(prefix, self.tunnel(proxy_coa))
+                self._route(prefix, proxy_coa)
                 self._know(prefix)
             case BlockPrefix(prefix):
                 self._routing.delete_route(prefix)
@@ -111,7 +140,10 @@ class LmaForwarding:
                 self._flows[key] = ClassifiedRow(key, entry, prefixes)
             case RemoveFlow(key):
                 del self._flows[key]
+                self._labels.pop(key, None)
                 self._forward(((key, ()),))
+            case LabelFlow(key, label):
+                self._labels[key] = label
             case ForwardFlows(paths):
                 self._forward(paths)
 
@@ -120,19 +152,33 @@ class LmaForwarding:
 
     def tunnel(self, peer: IPv6Address) -> str:
         """The interface of the tunnel to `peer`."""
+        if peer == FABRIC_GATEWAY and self._fabric is not None:
+            return self._fabric
         return _tunnel(self._marks[peer])
 
     def _open(self, peer: IPv6Address) -> None:
         mark = next(number for number in range(1, DROP_MARK) if number not in self._marks.values())
         self._marks[peer] = mark
-        table = FIRST_ROUTING_TABLE + mark
         self._routing.add_tunnel(self.tunnel(peer), self._address, peer)
-        self._routing.replace_route(DEFAULT_ROUTE, self.tunnel(peer), table=table)
-        self._routing.add_rule(RULE_PRIORITY, RuleMatch(mark=mark), table)
+        self._use_mark(peer)
+
+    def _use_mark(self, peer: IPv6Address) -> None:
+        """Packets with the mark of `peer` go there, whatever label the mark has besides."""
+        mark = self._marks[peer]
+        self._route(DEFAULT_ROUTE, peer, FIRST_ROUTING_TABLE + mark)
+        match = RuleMatch(mark=mark, mark_mask=TUNNEL_MASK)
+        self._routing.add_rule(RULE_PRIORITY, match, FIRST_ROUTING_TABLE + mark)
+
+    def _route(
+        self, destination: IPv6Network, peer: IPv6Address, table: int = RT_TABLE_MAIN
+    ) -> None:
+        gateway = peer if peer == FABRIC_GATEWAY else None
+        self._routing.replace_route(destination, self.tunnel(peer), gateway=gateway, table=table)
 
     def _close(self, peer: IPv6Address) -> None:
         mark = self._marks[peer]
-        self._routing.delete_rule(RULE_PRIORITY, RuleMatch(mark=mark), FIRST_ROUTING_TABLE + mark)
+        match = RuleMatch(mark=mark, mark_mask=TUNNEL_MASK)
+        self._routing.delete_rule(RULE_PRIORITY, match, FIRST_ROUTING_TABLE + mark)
         self._routing.delete_link(self.tunnel(peer))
         del self._marks[peer]
 
@@ -163,12 +209,14 @@ class LmaForwarding:
             return ()
         if row.entry.action is FlowAction.DROP:
             return (DROP_MARK,)
-        return tuple(self._marks[peer] for peer in proxy_coas)
+        label = self._labels.get(row.key, 0)
+        return tuple(with_label(self._marks[peer], label) for peer in proxy_coas)
 
     def _enter(self, key: int, marks: tuple[int, ...]) -> list[str]:
         if not marks:
             return []
         commands = [f"add element {TABLE} binding {{ {key:#x} : {marks[0]:#x} }}"]
+        commands += start_labelling(TABLE, key, marks[0])
         if len(marks) > 1:
             chain = _copies(key)
             commands.append(f"add chain {TABLE} {chain}")
@@ -212,7 +260,7 @@ def _element(found: FiveTuple) -> str:
 
 
 def _tunnel(mark: int) -> str:
-    return f"mag{mark}"
+    return f"mag{mark & TUNNEL_MASK}"
 
 
 def _copies(key: int) -> str:
@@ -223,6 +271,7 @@ def _leave(key: int, marks: tuple[int, ...]) -> list[str]:
     if not marks:
         return []
     commands = [f"delete element {TABLE} binding {{ {key:#x} }}"]
+    commands += stop_labelling(TABLE, key, marks[0])
     if len(marks) > 1:
         commands += [
             f"delete element {TABLE} copies {{ {key:#x} }}",

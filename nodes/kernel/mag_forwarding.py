@@ -5,6 +5,10 @@ prefix that is registered for that interface, and are dropped otherwise. Downlin
 leave a tunnel are routed by a table that has the prefixes registered with that LMA only, so that
 nothing loops back. A tunnel takes packets from its LMA alone; others aren't decapsulated.
 
+With a native data plane uplink packets leave over the fabric interface as they are, and packets
+that arrive there are forwarded only if they are for registered prefixes. The tunnel stays, for what
+the LMA sends through it while it has no controller.
+
 None of them is for this node itself, whatever its destination: else a mobile node could pose as its
 LMA, with messages and with tunnel packets. So the table of local addresses comes after these rules.
 
@@ -17,6 +21,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Action, CloseTunnel, FilterFlows, HostPrefix, OpenTunnel, UnhostPrefix
 from nodes.config import MagConfig
+from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.kernel.mag_flow_filter import MagFlowFilter
 from nodes.kernel.netlink import RT_TABLE_LOCAL, RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.path_mtu import path_mtu
@@ -39,6 +44,8 @@ UPLINK_PRIORITY = 100
 UPLINK_REST_PRIORITY = 110
 FROM_LOCAL_NETWORK_PRIORITY = 120
 LOCAL_ADDRESS_PRIORITY = 200
+FABRIC_TO_LOCAL_NETWORK_PRIORITY = 210
+FABRIC_REST_PRIORITY = 211
 PRIORITIES = (
     LINK_SCOPE_PRIORITY,
     DOWNLINK_PRIORITY,
@@ -49,6 +56,8 @@ PRIORITIES = (
     UPLINK_REST_PRIORITY,
     FROM_LOCAL_NETWORK_PRIORITY,
     LOCAL_ADDRESS_PRIORITY,
+    FABRIC_TO_LOCAL_NETWORK_PRIORITY,
+    FABRIC_REST_PRIORITY,
 )
 ANYTHING = RuleMatch()
 
@@ -73,6 +82,14 @@ class MagForwarding:
         for network in config.local_networks:
             match = RuleMatch(source=network)
             self._routing.add_rule(FROM_LOCAL_NETWORK_PRIORITY, match, LOCAL_ROUTING_TABLE)
+        if config.fabric_interface is not None:
+            self._routing.set_neighbour(config.fabric_interface, FABRIC_GATEWAY, FABRIC_MAC)
+            # Behind the table of local addresses, which signalling and tunnel packets are for.
+            match = RuleMatch(incoming=config.fabric_interface)
+            self._routing.add_rule(FABRIC_REST_PRIORITY, match, None)
+            for network in config.local_networks:
+                to_network = match._replace(destination=network)
+                self._routing.add_rule(FABRIC_TO_LOCAL_NETWORK_PRIORITY, to_network, RT_TABLE_MAIN)
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
@@ -125,17 +142,28 @@ class MagForwarding:
         self._routing.add_tunnel(name, self._config.proxy_coa, lma)
         self._slots[lma] = slot
         self.update_tunnel_mtus()
-        self._routing.replace_route(DEFAULT_ROUTE, name, table=UPLINK_TABLE + slot)
-        incoming = RuleMatch(incoming=name)
-        self._routing.add_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
-        self._routing.add_rule(DOWNLINK_REST_PRIORITY, incoming, None)
+        fabric = self._config.fabric_interface
+        gateway = None if fabric is None else FABRIC_GATEWAY
+        table = UPLINK_TABLE + slot
+        self._routing.replace_route(DEFAULT_ROUTE, fabric or name, gateway=gateway, table=table)
+        for incoming in self._downlink_matches(slot):
+            self._routing.add_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
+        self._routing.add_rule(DOWNLINK_REST_PRIORITY, RuleMatch(incoming=name), None)
 
     def _close_tunnel(self, lma: IPv6Address) -> None:
         slot = self._slots.pop(lma)
-        incoming = RuleMatch(incoming=TUNNEL.format(slot))
-        self._routing.delete_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
-        self._routing.delete_rule(DOWNLINK_REST_PRIORITY, incoming, None)
-        self._routing.delete_link(TUNNEL.format(slot))
+        for incoming in self._downlink_matches(slot):
+            self._routing.delete_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
+        name = TUNNEL.format(slot)
+        self._routing.delete_rule(DOWNLINK_REST_PRIORITY, RuleMatch(incoming=name), None)
+        self._routing.delete_route(DEFAULT_ROUTE, table=UPLINK_TABLE + slot)
+        self._routing.delete_link(name)
+
+    def _downlink_matches(self, slot: int) -> list[RuleMatch]:
+        """Where packets for mobile nodes may come from."""
+        fabric = self._config.fabric_interface
+        interfaces = [TUNNEL.format(slot), *([] if fabric is None else [fabric])]
+        return [RuleMatch(incoming=interface) for interface in interfaces]
 
     def _host(self, action: HostPrefix) -> None:
         self._hosted[action.interface, action.prefix] = action

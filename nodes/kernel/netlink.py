@@ -3,7 +3,7 @@
 Written out here, and not taken from pyroute2, for what that costs in a guest: 14 MB in each of a
 run's processes, of 128 MB in all, and 0.45 s of real time in every run. A batch of requests is one
 system call, and nothing here needs an event loop. Numbers are from linux/rtnetlink.h, if_link.h,
-fib_rules.h and if_tunnel.h.
+fib_rules.h, neighbour.h and if_tunnel.h.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ NLA_F_NESTED = 0x8000
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR = 16, 17, 18, 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWRULE, RTM_DELRULE = 24, 25, 26, 32, 33
 ROUTE_HEADER_BYTES = 12
+RTM_NEWNEIGH, NDA_DST, NDA_LLADDR, NUD_PERMANENT = 28, 1, 2, 0x80
 
 IFF_UP = 1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_OPERSTATE, IFLA_LINKINFO = 1, 3, 4, 16, 18
@@ -225,6 +226,15 @@ def add_address(index: int, address: IPv6Address, prefix_length: int) -> Request
     return Request(RTM_NEWADDR, flags, body, f"add address {address}/{prefix_length}")
 
 
+def set_neighbour(index: int, address: IPv6Address, mac: str) -> Request:
+    """A permanent neighbour entry."""
+    body = struct.pack("=BxxxiHBB", socket.AF_INET6, index, NUD_PERMANENT, 0, 0)
+    link_layer = bytes.fromhex(mac.replace(":", ""))
+    body += attribute(NDA_DST, address.packed) + attribute(NDA_LLADDR, link_layer)
+    flags = NLM_F_CREATE | NLM_F_REPLACE
+    return Request(RTM_NEWNEIGH, flags, body, f"set neighbour {address} {mac}")
+
+
 def set_route(
     network: IPv6Network,
     index: int | None,
@@ -294,12 +304,14 @@ def _destination(network: IPv6Network) -> bytes:
 
 
 class RuleMatch(NamedTuple):
-    """What a policy routing rule matches; None: anything."""
+    """What a policy routing rule matches; None: anything. Of a packet's mark, the bits in
+    `mark_mask` count."""
 
     mark: int | None = None
     source: IPv6Network | None = None
     incoming: str | None = None
     destination: IPv6Network | None = None
+    mark_mask: int = 0xFFFF_FFFF
 
 
 def delete_rule_with(priority: int) -> Request:
@@ -330,7 +342,7 @@ def rule(priority: int, match: RuleMatch, table: int | None, *, add: bool) -> Re
         body += u32(FRA_TABLE, table)
     if match.mark is not None:
         # Without the mask the kernel takes 0 for any mark.
-        body += u32(FRA_FWMARK, match.mark) + u32(FRA_FWMASK, 0xFFFF_FFFF)
+        body += u32(FRA_FWMARK, match.mark) + u32(FRA_FWMASK, match.mark_mask)
     if source is not None:
         body += attribute(FRA_SRC, source.network_address.packed)
     if destination is not None:

@@ -72,6 +72,10 @@ class Routing:
         """Drop what is sent to `destination`."""
         self._do(netlink.set_route(destination, None, table=table))
 
+    def set_neighbour(self, interface: str, address: IPv6Address, mac: str) -> None:
+        """For good: nobody is asked whether it is there."""
+        self._do(netlink.set_neighbour(self.index(interface), address, mac))
+
     def delete_route(self, destination: IPv6Network, *, table: int = RT_TABLE_MAIN) -> None:
         """No error if it is gone already, as when its interface was deleted."""
         try:

@@ -7,10 +7,21 @@ from typing import Any
 import pytest
 
 from nodes.actions import Reply, Send
-from nodes.control_requests import AddFlow, ForceRegistration, ListBindings, MoveFlow, Revoke
+from nodes.config import MobileNodePolicy
+from nodes.control_requests import (
+    AddFlow,
+    ControllerStatus,
+    FlowStatistics,
+    ForceRegistration,
+    ListBindings,
+    MoveFlow,
+    Revoke,
+)
+from nodes.controller_config import ControllerConfig
 from nodes.flow_mobility_cache import FlowAction
+from nodes.northbound import FlowCount, Statistics
 from nodes.operations import list_flows, operate
-from tests.domain import Domain
+from tests.domain import Domain, Network
 
 
 def add(domain: type[Domain], **changes: Any) -> AddFlow:
@@ -116,3 +127,39 @@ def test_one_node_or_one_mag_is_to_register_again(
     (reply,) = network.lma.taken()
     assert isinstance(reply, Reply)
     assert reply.error
+
+
+def test_what_switches_count_is_told_by_flow_and_path(domain: type[Domain]) -> None:
+    network = Network(
+        MobileNodePolicy(prefix_model="shared"),
+        data_plane="sdn-assisted",
+        controller=ControllerConfig(address=domain.LMA),
+    )
+    for mag in ("mag1", "mag2"):
+        network.attach(mag)
+        network.run(0.1)
+    network.add_flow(1, "cell", domain.P1)
+    network.run(0.1)
+    core = network.lma.core
+    key = core.flows.key(domain.MN, 1)
+    for octets in (1_000, 1_500):
+        count = FlowCount(key=key, mags=(domain.MAG2,), packets=5, octets=octets)
+        network.controller.event(Statistics(flows=(count,)))
+        network.run(0.5)
+    operate(core, FlowStatistics(), 900)
+    operate(core, ControllerStatus(), 901)
+    network.take_from_lma()
+    paths = [{"mags": [str(domain.MAG2)], "access": ["cell"], "packets": 5, "octets": 1_500}]
+    (shown,) = network.replies[900].result
+    assert shown == {"mn": domain.MN, "fid": 1, "paths": paths, "octets_per_s": 1_000.0}
+    assert network.replies[901].result["state"] == "synchronized"
+
+
+@pytest.mark.parametrize("request_", [FlowStatistics(), ControllerStatus()])
+def test_without_a_controller_nothing_is_known_of_one(
+    domain: type[Domain], request_: FlowStatistics | ControllerStatus
+) -> None:
+    network = domain.network("shared")
+    operate(network.lma.core, request_, 900)
+    network.take_from_lma()
+    assert network.replies[900].error == 'data_plane is "tunnel": no controller'

@@ -1,0 +1,87 @@
+"""The MAG's native data plane, over a model of policy routing. That of tunnels is in
+tests/conformance (RFC 5213 section 6.10)."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
+
+import pytest
+
+from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
+from nodes.kernel.mag_forwarding import UPLINK_TABLE
+from tests.policy_routing import DROP, HERE, PolicyRouting, RoutedForwarding, two_nodes
+
+if TYPE_CHECKING:
+    from tests.domain import Domain, Gateway
+
+CN = IPv6Address("2001:db8:1::2")
+FABRIC, CORE, TUNNEL = "mag1-s3", "mag1-core", "lma0"
+MN_LINK, OTHER_LINK = "mag1-mn", "mag1-other"
+FIXED_NODES = IPv6Network("2001:db8:77::/64")
+
+
+@pytest.fixture
+def gateway(domain: type[Domain], monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    """With P1 for one mobile node and P2 for another."""
+    return two_nodes(
+        domain,
+        monkeypatch,
+        data_plane="native",
+        fabric_interface=FABRIC,
+        local_networks=(FIXED_NODES,),
+    )
+
+
+@pytest.fixture
+def kernel(gateway: Gateway) -> PolicyRouting:
+    assert isinstance(gateway.forwarding, RoutedForwarding)
+    return gateway.forwarding.kernel
+
+
+def test_uplink_leaves_natively_after_the_same_ingress_filter(
+    domain: type[Domain], kernel: PolicyRouting
+) -> None:
+    assert kernel.fate(MN_LINK, domain.P1[1], CN) == FABRIC
+    assert kernel.fate(MN_LINK, domain.P1[1], domain.P2[1]) == FABRIC  # the LMA sees it first
+    assert kernel.fate(MN_LINK, domain.P2[1], CN) == DROP
+    assert kernel.fate(MN_LINK, CN, CN) == DROP
+    assert kernel.tables[UPLINK_TABLE][IPv6Network("::/0")] == (FABRIC, FABRIC_GATEWAY)
+    assert kernel.neighbours == {FABRIC: (FABRIC_GATEWAY, FABRIC_MAC)}
+
+
+def test_from_the_fabric_packets_for_hosted_prefixes_pass_and_no_others(
+    domain: type[Domain], kernel: PolicyRouting
+) -> None:
+    assert kernel.fate(FABRIC, CN, domain.P1[1]) == MN_LINK
+    assert kernel.fate(FABRIC, CN, domain.P2[1]) == OTHER_LINK
+    assert kernel.fate(FABRIC, domain.LMA, domain.MAG1) == HERE  # signalling, and the tunnel
+    assert kernel.fate(FABRIC, CN, domain.P3[1]) == DROP  # nothing goes back where it came from
+    assert kernel.fate(FABRIC, CN, CN) == DROP
+    assert kernel.fate(FABRIC, CN, FIXED_NODES[1]) == CORE  # by the model's only route
+
+
+def test_the_lmas_tunnel_still_brings_packets_and_no_other_interface_does(
+    domain: type[Domain], kernel: PolicyRouting
+) -> None:
+    assert kernel.fate(TUNNEL, CN, domain.P1[1]) == MN_LINK
+    assert kernel.fate(TUNNEL, CN, domain.P3[1]) == DROP
+    for interface in (OTHER_LINK, CORE):
+        assert kernel.fate(interface, CN, domain.P1[1]) != MN_LINK
+
+
+def test_a_prefix_that_is_deregistered_is_not_forwarded_any_more(
+    domain: type[Domain], gateway: Gateway, kernel: PolicyRouting
+) -> None:
+    gateway.core.link_down(MN_LINK, domain.at(1))
+    gateway.taken()
+    assert kernel.fate(FABRIC, CN, domain.P1[1]) == DROP
+    assert kernel.fate(MN_LINK, domain.P1[1], CN) == DROP
+    assert kernel.fate(FABRIC, CN, domain.P2[1]) == OTHER_LINK
+
+
+def test_leaving_takes_all_rules_along(gateway: Gateway, kernel: PolicyRouting) -> None:
+    assert isinstance(gateway.forwarding, RoutedForwarding)
+    assert gateway.forwarding.mag is not None
+    gateway.forwarding.mag.close()
+    assert [priority for priority, _, _ in kernel.rules if 0 < priority < 32_766] == []
