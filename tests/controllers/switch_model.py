@@ -90,7 +90,7 @@ class Switch:
 
     def lookup(self, table: int, headers: Mapping[str, int]) -> Rule | None:
         found = [rule for rule in self.rules.values() if rule.table == table]
-        found = [rule for rule in found if _applies(rule, headers)]
+        found = [rule for rule in found if applies(rule, headers)]
         best = max((rule.priority for rule in found), default=None)
         found = [rule for rule in found if rule.priority == best]
         if len(found) > 1:
@@ -123,7 +123,7 @@ class Switch:
         return leaving
 
 
-def _applies(rule: Rule, headers: Mapping[str, int]) -> bool:
+def applies(rule: Rule, headers: Mapping[str, int]) -> bool:
     return all(
         name in headers and headers[name] & mask == value for name, value, mask in rule.match.fields
     )

@@ -1,0 +1,56 @@
+"""Configuration of the controller: what is wrong is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from controllers.config import RedirectionConfig
+from nodes.strict import InputError, convert, to_builtins
+from tests.controllers.fabrics import description
+
+
+def tables(**changes: Any) -> dict[str, Any]:
+    return {
+        "events": "controller.jsonl",
+        "fabric": to_builtins(description()),
+        "datapath_ids": {"s1": 1, "s2": 2, "s3": 3, "s4": 4},
+        **changes,
+    }
+
+
+def test_defaults() -> None:
+    config = convert(tables(), RedirectionConfig, "controller.toml")
+    assert config.timers.drain_ms == 1_000
+    assert config.fabric == description()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"timers": {"drain_ms": -1}}, "timers.drain_ms is -1; expected `int` >= 0"),
+        ({"timers": {"drain": 5}}, "timers.drain is 5; is not a known key"),
+        ({"northbound_port": 0}, "northbound_port is 0; expected `int` >= 1"),
+        ({"datapath_ids": {"s1": 1}}, "datapath_ids has no 's2'; expected all of fabric.switches"),
+        (
+            {"datapath_ids": {"s1": 1, "s2": 1, "s3": 3, "s4": 4}},
+            "datapath_ids.s2 is 1, that of s1; expected another for each switch",
+        ),
+        (
+            {"datapath_ids": {"s1": 1, "s2": 2, "s3": 3, "s4": 4, "s5": 5}},
+            "datapath_ids has 's5'; expected some of fabric.switches: s1, s2, s3, s4",
+        ),
+    ],
+)
+def test_errors_name_the_field(changes: dict[str, Any], error: str) -> None:
+    with pytest.raises(InputError, match=r"^controller\.toml: ") as caught:
+        convert(tables(**changes), RedirectionConfig, "controller.toml")
+    assert error in str(caught.value)
+
+
+def test_a_fabric_that_cannot_work_is_an_error_of_its_field() -> None:
+    fabric = to_builtins(description())
+    fabric["links"] = fabric["links"][:2]
+    with pytest.raises(InputError, match="fabric: switch s4 has no path"):
+        convert(tables(fabric=fabric), RedirectionConfig, "controller.toml")
