@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.job import Job, write_atomically
+from experiments.placements import placements
 from experiments.roles import MN_ID
 from experiments.signalling_loss import lose_signalling
 from experiments.spec import LinkChange, RunSpec
@@ -117,6 +118,7 @@ class _Schedule:
         self._addresses: dict[str, IPv6Address] = {}
         self._to_attach = {entry.access for entry in job.spec.attachments if entry.dynamic}
         self._mn_orders: dict[int, str] = {}
+        self._placements = placements(job.spec, job.decisions_s)
 
     def run(self) -> None:
         spec = self._job.spec
@@ -188,7 +190,9 @@ class _Schedule:
             decision = bind_request(spec, order.flow, address, order.to)
             self._mn_orders[self._mn_session.send(decision)] = what
             return
-        request: dict[str, Any] = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": order.to}
+        targets = self._placements[number].targets
+        to = targets[0] if len(targets) == 1 else targets
+        request: dict[str, Any] = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": to}
         if order.to in self._to_attach:
             self._to_attach.remove(order.to)
             request["await_ms"] = AWAIT_MS

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.event_log import Event
 from experiments.frames import TICKS_PER_S
+from experiments.placements import placements
 from experiments.spec import Move, RunSpec
 from topologies.model import Role
 
@@ -19,11 +20,13 @@ EARLY_TICKS = TICKS_PER_S // 10
 @dataclass
 class MoveRecord:
     """One move as it went: instants in ticks of 10 us, None when it didn't come to that.
-    `attaches`: the MN attaches to the target for it (dynamic attachment)."""
+    `target` is what the LMA's events name, `attaches`: the MN attaches there for it (dynamic
+    attachment)."""
 
     number: int
     move: Move
     source: str
+    target: str
     planned: int
     attaches: bool = False
     decision: int | None = None
@@ -37,17 +40,17 @@ class MoveRecord:
 
 def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
     """The moves as ordered; the source of each is where the one before left the flow."""
-    at = {name: flow.start for name, flow in spec.flows.items()}
+    places = placements(spec, decisions_s)
     records = [
-        MoveRecord(number, move, "", round(planned * TICKS_PER_S))
-        for number, (move, planned) in enumerate(zip(spec.moves, decisions_s, strict=True))
+        MoveRecord(number, move, place.source, place.name, round(planned * TICKS_PER_S))
+        for number, (move, place, planned) in enumerate(
+            zip(spec.moves, places, decisions_s, strict=True)
+        )
     ]
     attached: set[str] = set()
     for record in sorted(records, key=lambda entry: entry.planned):
         record.attaches = spec.dynamic(record.move.to) and record.move.to not in attached
         attached.add(record.move.to)
-        record.source = at[record.move.flow]
-        at[record.move.flow] = record.move.to
     return records
 
 
@@ -88,11 +91,10 @@ def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]
 
 
 def _decider(spec: RunSpec) -> tuple[str, dict[str, str]]:
-    """The node whose decisions are the moves, and what it calls each access."""
+    """The node whose decisions are the moves, and what it calls accesses otherwise than the LMA."""
     topology = spec.topology
     if spec.protocol.decision_maker == "lma":
-        names = {access: access for access in topology.accesses}
-        return topology.node_with_role(Role.LMA), names
+        return topology.node_with_role(Role.LMA), {}
     mn = topology.node_with_role(Role.MN)
     return mn, {access: link.interface(mn) for access, link in topology.accesses.items()}
 
@@ -107,7 +109,7 @@ def _decided(
     """The next planned move that a decision is about; it no longer waits then. What was decided
     before it was ordered, like where a flow begins, is about none."""
     for record in waiting:
-        target = names[record.move.to]
+        target = names.get(record.target, record.target)
         if tick >= record.planned - EARLY_TICKS and (
             (fids[record.move.flow], target) == (detail.get("fid"), detail.get("to"))
         ):
@@ -126,7 +128,7 @@ def moves_entry(record: MoveRecord, row: dict[str, Any]) -> dict[str, Any]:
         "move": record.number,
         "flow": record.move.flow,
         "from": record.source,
-        "to": record.move.to,
+        "to": record.target,
         "direction": row["direction"],
         "status": row["status"],
         "planned_s": instant(record.planned),

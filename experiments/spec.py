@@ -33,7 +33,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     (docs/layer-2-signalling.md).
     `granularity`: with `flow`, MAGs are told of each flow and let no other pass (section 3.4).
     `withdrawal_delay_s`: how long a MAG keeps what no flow needs any more.
-    `duplicates`: whether the MN keeps all copies of a packet that come over several accesses.
+    `duplicates`: whether the MN keeps all copies of a packet that come over several accesses. They
+    count as duplicated on arrival either way; the MN's event `copies-removed` says how many it
+    removed.
     `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
     """
 
@@ -111,11 +113,14 @@ Flow = UdpFlow | TcpDownload
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Flow `flow` is ordered to access `to` at `at_s` plus an offset that the seed chooses."""
+    """Flow `flow` is ordered to access `to` at `at_s` plus an offset that the seed chooses. With
+    `copies` it stays where it was as well, and a copy of each packet goes over each (RFC 6089
+    section 5.3.6)."""
 
     flow: str
     to: str
     at_s: NonNegative
+    copies: bool = False
 
 
 class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -208,6 +213,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 )
             if move.to not in accesses:
                 raise ValueError(f"moves[{number}].to: {move.to!r}; expected one of {known}")
+            self._check_copies(number, move)
         self._check_links()
         for number, attachment in enumerate(self.attachments):
             self._check_dynamic(number, attachment)
@@ -215,6 +221,20 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 raise ValueError(
                     f"attachments[{number}].access: {attachment.access!r}; expected one of {known}"
                 )
+
+    def _check_copies(self, number: int, move: Move) -> None:
+        if not move.copies:
+            return
+        if self.protocol.decision_maker == "mn":
+            raise ValueError(
+                f"moves[{number}].copies: true; an MN that decides has a flow on one access, "
+                'expected false, or protocol.decision_maker = "lma"'
+            )
+        if self.dynamic(move.to):
+            raise ValueError(
+                f"moves[{number}].copies: true; the MN attaches to {move.to} for the move, "
+                "expected false"
+            )
 
     def _check_decision_maker(self) -> None:
         """With an MN that decides, a move is its decision (RFC 7864 section 3.1: one of both)."""

@@ -216,7 +216,7 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
                     core.attachments.answered(interface, message)
 
             daemon.watch(link, partial(_signalled, link, events, answered))
-        copies = _watch_copies(daemon) if config.duplicates == "remove" else None
+        end_removal = _remove_copies(daemon, events) if config.duplicates == "remove" else None
         control = _serve_control(config, MnRequest, daemon, partial(operate_mn, core))
         _watch_links(daemon, routing, config.access_interfaces, core)
         try:
@@ -228,22 +228,27 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
             routing.close()
             if link is not None:
                 link.close()
-            if copies is not None:
-                copies.close()
+            if end_removal is not None:
+                end_removal()
 
 
-def _watch_copies(daemon: Daemon) -> PacketQueue:
-    queue = PacketQueue(COPIES_QUEUE, COMPARED_OCTETS)
-    daemon.watch(queue, partial(_remove_copies, queue, DuplicateRemoval()))
-    return queue
+def _remove_copies(daemon: Daemon, events: EventWriter) -> Callable[[], None]:
+    """From now on, until what is returned is called."""
+    queue, removal = PacketQueue(COPIES_QUEUE, COMPARED_OCTETS), DuplicateRemoval()
 
+    def received() -> None:
+        for packet in queue.receive():
+            if removal.is_copy(packet.data, packet.interface, now().monotonic):
+                queue.drop(packet)
+            else:
+                queue.accept(packet)
 
-def _remove_copies(queue: PacketQueue, removal: DuplicateRemoval) -> None:
-    for packet in queue.receive():
-        if removal.is_copy(packet.data, packet.interface, now().monotonic):
-            queue.drop(packet)
-        else:
-            queue.accept(packet)
+    def end() -> None:
+        queue.close()
+        events.write("copies-removed", {"packets": removal.removed})
+
+    daemon.watch(queue, received)
+    return end
 
 
 def _signal(action: SendOnLink, link: LinkSocket | None, events: EventWriter) -> None:

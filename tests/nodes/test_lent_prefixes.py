@@ -131,6 +131,8 @@ def test_a_session_that_ends_while_its_prefix_is_being_lent_rfc7864_4_3(
     token = network.move(1, "cell")
     message = fmi(network)
     expire(network, domain)
+    # Not before the MAG has answered that it routes the prefix.
+    assert network.lma.forwarding.routes[domain.P1] is None
     network.fate = lambda message: (0.01,)
     network.deliver("mag2", message, domain.LMA)
     network.run(0.1)

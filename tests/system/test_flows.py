@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
+from experiments.event_log import read_events
+from experiments.measure import FLOW_ROWS, analyse_run
 from nodes.selectors import selector_of
 from nodes.wire.tool import decode_capture
 from tests.system import wire
 from tests.system.guest_checks import flow_cases
-from tests.system.guests import carry_out_check, make_job, put_job
+from tests.system.guests import LIMIT_S, carry_out_check, make_job, put_job
 
 MAG1, MAG2 = IPv6Address("2001:db8:11::1"), IPv6Address("2001:db8:12::1")
 LONGEST_HEADER = 24
@@ -51,6 +55,40 @@ def test_a_copy_goes_to_each_binding_rfc6089_5_3_6(
     copies = 2 if duplicates == "keep" else 1
     assert sorted(result["received"]["both"]) == sorted(names[1] * copies)
     assert (result["received"]["one"], result["received"]["other"]) == (names[0], names[2])
+
+
+@pytest.mark.parametrize("duplicates", ["keep", "remove"])
+def test_a_run_counts_the_copies_of_a_flow_rfc6089_5_3_6(
+    virtual: GuestEngine, tmp_path: Path, duplicates: str
+) -> None:
+    """On both accesses for two seconds, and then on the new one alone."""
+    moves = [
+        {"flow": "a", "to": "cell", "at_s": 5.5, "copies": True},
+        {"flow": "a", "to": "cell", "at_s": 7.5},
+    ]
+    protocol = {"prefix_model": "unique", "duplicates": duplicates}
+    folder = put_job(tmp_path, make_job({"moves": moves, "protocol": protocol}))
+    outcome = virtual.run(folder, LIMIT_S)
+    assert outcome.failure is None, outcome.failure
+    there, alone = analyse_run(folder, keep_captures=True)
+    captured = wire.read(folder / "captures.pcapng")
+    seen = [wire.marks(wire.at(captured, f"mn-{a}", outbound=False), 1) for a in ("wlan", "cell")]
+    twice = set(seen[0]) & set(seen[1])
+    assert 98 <= len(twice) <= 102
+    assert set(seen[0]) | set(seen[1]) == set(range(200)), "none is lost in between"
+    assert (there["status"], alone["status"]) == ("ok", "ok")
+    assert (there["source"], there["target"], alone["source"]) == ("wlan", "cell", "wlan")
+    assert there["move_latency_ms"] == pytest.approx(there["floor_ms"], abs=0.03)
+    # The window of a move ends a second before the next.
+    assert 48 <= there["duplicated"] <= 52
+    assert there["duplicated"] + alone["duplicated"] == len(twice)
+    flow, stay = json.loads((folder / FLOW_ROWS).read_bytes())
+    assert (flow["duplicated"], flow["lost"]) == (len(twice), 0)
+    assert (stay["duplicated"], stay["lost"]) == (0, 0)
+    removed = [e for e in read_events(folder / "events", 0) if e.event == "copies-removed"]
+    assert [(event.node, event.detail["packets"]) for event in removed] == (
+        [("mn", len(twice))] if duplicates == "remove" else []
+    )
 
 
 def test_every_field_range_and_precedence_rfc6088_3_2_rfc6089_5_3_6(

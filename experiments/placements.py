@@ -1,0 +1,35 @@
+"""Where flows are before and after each move of a run, as it is ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from experiments.spec import RunSpec
+
+
+class Placement(NamedTuple):
+    """The access that a move takes a flow from, and all that its order names: the new one, and with
+    `Move.copies` those where the flow is already, which come first."""
+
+    source: str
+    targets: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As the LMA's events have it."""
+        return "+".join(self.targets)
+
+
+def placements(spec: RunSpec, decisions_s: Sequence[float]) -> list[Placement]:
+    """One a move, in the order of the spec; `decisions_s` says in which they come about."""
+    at: dict[str, tuple[str, ...]] = {name: (flow.start,) for name, flow in spec.flows.items()}
+    found: dict[int, Placement] = {}
+    for number in sorted(range(len(spec.moves)), key=lambda number: decisions_s[number]):
+        move = spec.moves[number]
+        before = at[move.flow]
+        others = [access for access in before if access != move.to]
+        targets = (*others, move.to) if move.copies else (move.to,)
+        found[number] = Placement(others[0] if others else move.to, targets)
+        at[move.flow] = targets
+    return [found[number] for number in range(len(spec.moves))]
