@@ -267,7 +267,7 @@ class MobileAccessGateway:
         self, message: BindingRevocationIndication, source: IPv6Address, now: Instant
     ) -> None:
         """RFC 5846 section 9.1. The mobile node stays without service until it attaches anew."""
-        status, revoked = judge(message, self._of_lma(source))
+        status, revoked = judge(message, self._of_lma(source), self.config.proxy_coa)
         for entry in revoked:
             self._log("revoked", entry, trigger=int(message.trigger))
             self._reporter.forget(entry.interface)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from nodes.binding_update_list import BindingUpdateListEntry, Registration
@@ -12,7 +13,7 @@ from nodes.wire.messages import (
     RevocationStatus,
     RevocationTrigger,
 )
-from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
+from nodes.wire.options import AlternateCareOfAddress, HomeNetworkPrefix, MobileNodeIdentifier
 
 _GLOBAL = (
     RevocationTrigger.PER_PEER_POLICY,
@@ -46,8 +47,11 @@ class Verdict(NamedTuple):
 
 
 def judge(
-    message: BindingRevocationIndication, bindings: Iterable[BindingUpdateListEntry]
+    message: BindingRevocationIndication,
+    bindings: Iterable[BindingUpdateListEntry],
+    proxy_coa: IPv6Address,
 ) -> Verdict:
+    """`bindings` are those of the sender at this MAG, all with `proxy_coa`."""
     if not message.proxy_binding:
         # Only the P bit says that it is about proxy bindings, and there are no others here.
         return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
@@ -57,9 +61,10 @@ def judge(
         return Verdict(RevocationStatus.REVOCATION_TRIGGER_NOT_SUPPORTED)
     if message.global_revocation != (message.trigger in _GLOBAL):
         return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
-    if message.global_revocation:
-        return _global(message, tuple(bindings))
-    return _of_one(message, tuple(bindings))
+    # Which of the MAG's addresses the bindings have to have (section 5.1); this one has one.
+    alternate = message.option(AlternateCareOfAddress)
+    there = tuple(bindings) if alternate is None or alternate.address == proxy_coa else ()
+    return _global(message, there) if message.global_revocation else _of_one(message, there)
 
 
 def _global(

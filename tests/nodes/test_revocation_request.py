@@ -11,7 +11,12 @@ from nodes.config import AccessProfile
 from nodes.link_layer import link_local_address
 from nodes.revocation_request import answer_to, judge
 from nodes.wire.messages import BindingRevocationIndication
-from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier, Option
+from nodes.wire.options import (
+    AlternateCareOfAddress,
+    HomeNetworkPrefix,
+    MobileNodeIdentifier,
+    Option,
+)
 from tests.domain import Domain
 
 P1, P2, P3 = Domain.P1, Domain.P2, Domain.P3
@@ -39,7 +44,7 @@ def verdict(
     message = BindingRevocationIndication(
         trigger, 1, options, proxy_binding=p, ipv4_only=v, global_revocation=g
     )
-    status, revoked = judge(message, BINDINGS)
+    status, revoked = judge(message, BINDINGS, Domain.MAG1)
     return int(status), "".join(found.interface for found in revoked)
 
 
@@ -47,6 +52,7 @@ def mn(identifier: str) -> Option:
     return MobileNodeIdentifier.of(identifier)
 
 
+HERE, ELSEWHERE = AlternateCareOfAddress(Domain.MAG1), AlternateCareOfAddress(Domain.MAG2)
 ONE, HNP1, HNP2, HNP3 = mn("one@example.org"), *map(HomeNetworkPrefix.of, (P1, P2, P3))
 
 
@@ -58,6 +64,10 @@ ONE, HNP1, HNP2, HNP3 = mn("one@example.org"), *map(HomeNetworkPrefix.of, (P1, P
         (verdict(1, ONE, HNP1, HNP2), (0, "ab")),
         (verdict(1, ONE, HNP1, HNP3), (1, "a")),
         (verdict(1, ONE, HNP3), (128, "")),
+        (verdict(1, ONE, HNP2, HERE), (0, "b")),
+        (verdict(1, ONE, HNP2, ELSEWHERE), (128, "")),
+        (verdict(129, mn("@example.org"), HERE, g=True), (0, "abc")),
+        (verdict(129, mn("@example.org"), ELSEWHERE, g=True), (131, "")),
         (verdict(1, mn("nobody@example.org")), (128, "")),
         (verdict(1, HNP1), (131, "")),
         (verdict(1, ONE, p=False), (134, "")),
@@ -84,7 +94,7 @@ def test_status_and_bindings_rfc5846_6_2_1_9_1(
 def test_a_handover_is_confirmed_once_the_node_has_left_rfc5846_9_1() -> None:
     gone = entry("a", "one@example.org", P1)
     gone.state = Registration.DEREGISTERING
-    status, revoked = judge(BindingRevocationIndication(3, 1, (ONE,)), [gone])
+    status, revoked = judge(BindingRevocationIndication(3, 1, (ONE,)), [gone], Domain.MAG1)
     assert (status, revoked) == (0, (gone,))
 
 
@@ -92,6 +102,6 @@ def test_the_answer_has_the_flags_of_the_indication_rfc5846_6_1_2() -> None:
     asked = BindingRevocationIndication(
         1, 77, proxy_binding=False, ipv4_only=True, global_revocation=True
     )
-    answer = answer_to(asked, judge(asked, ()).status)
+    answer = answer_to(asked, judge(asked, (), Domain.MAG1).status)
     assert (answer.sequence, answer.proxy_binding) == (77, False)
     assert (answer.ipv4_only, answer.global_revocation) == (True, True)

@@ -110,6 +110,17 @@ CALL_FLOWS = (
         _protocol(prefix_model="unique", switch="on-ack"),
     ),
     CallFlow(
+        "A move to a MAG that knows no Update Notifications",
+        "RFC 7077 section 5.2, RFC 7864 section 3.3: the flow stays where it was until that MAG "
+        "registers the node again, here every 3.2 s, and the PBA brings what the FMI would have.",
+        f"{COURSES}.move",
+        {
+            **_protocol(prefix_model="unique"),
+            "variables": {"mag": {"update_notifications": False, "lifetime_s": 4}},
+        },
+        arguments={"for_s": 1.5},
+    ),
+    CallFlow(
         "A move by dynamic attachment",
         "The rival approach: at the instant of the move the node attaches its second interface to "
         "the session, by layer-2 signalling (docs/layer-2-signalling.md).",
@@ -124,6 +135,15 @@ CALL_FLOWS = (
         "attachment_checks.handover",
         {**DYNAMIC, "moves": []},
         LEAVES_S,
+    ),
+    CallFlow(
+        "Handover that the previous MAG is asked about",
+        "RFC 5846 section 8.1, with `revoke_on_handover`: the new MAG says HI 4, and the "
+        "deregistration of the other one was lost.",
+        "attachment_checks.left_unnoticed",
+        {**DYNAMIC, "moves": [], "variables": {"lma": {"revoke_on_handover": True}}},
+        LEAVES_S,
+        {"handoff": 4},
     ),
     CallFlow(
         "A MAG that starts again",

@@ -47,7 +47,12 @@ def left_unnoticed(folder: Path, handoff: int) -> dict[str, Any]:
         attached = _attach(course, "mn-cell", handoff)
         course.until(END_S)
         course.stop_traffic()
-        return {"before": before, "after": course.ask("bindings"), "attached": attached}
+        return {
+            "start_ns": course.unix_ns,
+            "before": before,
+            "after": course.ask("bindings"),
+            "attached": attached,
+        }
 
 
 def dynamic(folder: Path) -> dict[str, Any]:

@@ -18,11 +18,11 @@ def attachment(folder: Path) -> dict[str, Any]:
         return _times(course, 0.5)
 
 
-def move(folder: Path) -> dict[str, Any]:
+def move(folder: Path, for_s: float = 1.0) -> dict[str, Any]:
     with scenario(folder) as course:
         _prepare(course)
         course.order("a", "cell")
-        course.until(MOVE_S + 1.0)
+        course.until(MOVE_S + for_s)
         course.stop_traffic()
         return _times(course, MOVE_S)
 
