@@ -77,12 +77,21 @@ class BindingRegistration:
 
     def anew(self, lma: IPv6Address, now: Instant) -> None:
         """`lma` may have lost its bindings: ask for each with the prefixes that the mobile node
-        has, as for an attachment. They are hosted until the LMA says otherwise."""
+        has, as for an attachment. They are hosted until the LMA says otherwise. Interfaces that
+        share them here say so, or the LMA takes the second for the first (RFC 5213 section
+        5.4.1.1, step 5: the same MAG, and perhaps the same technology)."""
         for entry in self._bindings.values():
             served = entry.state in (Registration.REQUESTED, Registration.REGISTERED)
             if served and entry.lma == lma:
                 entry.refresh_at = None
-                self._register(entry, now)
+                self._register(entry, now, shared=self._shares(entry))
+
+    def _shares(self, entry: BindingUpdateListEntry) -> bool:
+        return any(
+            other is not entry and other.mn_id == entry.mn_id and other.prefixes == entry.prefixes
+            for other in self._bindings.values()
+            if entry.prefixes
+        )
 
     def extend(
         self, entry: BindingUpdateListEntry, now: Instant, extra: tuple[Option, ...] = ()
@@ -308,9 +317,14 @@ class BindingRegistration:
         if entry.tear_down:
             self._outbox.put(TearDownLink(entry.interface))
 
-    def _register(self, entry: BindingUpdateListEntry, now: Instant) -> None:
+    def _register(
+        self, entry: BindingUpdateListEntry, now: Instant, *, shared: bool = False
+    ) -> None:
         entry.state = Registration.REQUESTED
-        self._requests.request(entry, now, HandoffHint(entry.profile.handoff_indicator))
+        handoff = HandoffHint(entry.profile.handoff_indicator)
+        if shared:
+            handoff = HandoffHint.NEW_INTERFACE_SHARING_PREFIXES
+        self._requests.request(entry, now, handoff)
 
     def _log(self, event: str, entry: BindingUpdateListEntry, **details: object) -> None:
         fields = {"interface": entry.interface, "mn": entry.mn_id, **details}

@@ -10,7 +10,7 @@ import pytest
 from nodes.actions import Send
 from nodes.config import AccessProfile, MobileNodePolicy
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.wire.messages import UpdateNotification, UpdateNotificationAcknowledgement
+from nodes.wire.messages import Heartbeat, UpdateNotification, UpdateNotificationAcknowledgement
 from nodes.wire.options import (
     AccessTechnologyType,
     HomeNetworkPrefix,
@@ -126,3 +126,31 @@ def test_a_flow_that_comes_back_takes_its_prefix_along(
     assert isinstance(withdrawal, UpdateNotification)
     assert HomeNetworkPrefix.of(domain.P1, off_link=True) not in withdrawal.options
     assert AccessTechnologyType(domain.CELL) in withdrawal.options
+
+
+def test_after_a_restart_of_the_lma_both_are_there_again_rfc7864_3_2_1(
+    domain: type[Domain],
+) -> None:
+    """Of the same technology and with the same prefix: as new attachments, the second would be
+    taken for the first (RFC 5213 section 5.4.1.1, step 5, fourth condition)."""
+    link_layers = {"wlan": domain.LINK_LAYER_1, "wlan2": domain.LINK_LAYER_2}
+    mag = domain.mag(
+        access_interfaces={
+            name: AccessProfile(
+                mn_id=domain.MN, access_technology=domain.WLAN, link_layer_id=link_layer.hex(":")
+            )
+            for name, link_layer in link_layers.items()
+        }
+    )
+    lma = domain.lma(MobileNodePolicy(prefix_model="shared"))
+    for name in link_layers:
+        mag.interface = name
+        mag.link_up()
+        mag.receive(lma.acknowledged(mag.request()))
+    assert len(list(lma.core.bindings)) == 2
+    restarted = domain.lma(MobileNodePolicy(prefix_model="shared"))
+    announcement = Heartbeat(0, True, True, domain.restart_counter(2))
+    for action in domain.of(Send, mag.receive(announcement, 5)):
+        mag.receive(restarted.acknowledged(action.message, 5), 5)
+    assert {entry.link_layer_id for entry in restarted.core.bindings} == set(link_layers.values())
+    assert {entry.prefixes for entry in restarted.core.bindings} == {(domain.P1,)}
