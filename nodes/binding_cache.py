@@ -6,7 +6,7 @@ home network prefixes, which is what RFC 7864 adds to RFC 5213.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 
@@ -146,9 +146,10 @@ class BindingCache:
         ]
         return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
 
-    def allocate_bid(self) -> int:
-        """A BID that no entry has. It is local to the LMA (RFC 7864 section 5.1)."""
-        while self._next_bid in self._entries or self._next_bid == 0:
+    def allocate_bid(self, named: Collection[int] = ()) -> int:
+        """A BID that no entry has, and none of those that are `named` elsewhere: who names one
+        means the binding that had it. It is local to the LMA (RFC 7864 section 5.1)."""
+        while self._next_bid in self._entries or self._next_bid in named or self._next_bid == 0:
             self._next_bid = (self._next_bid + 1) & 0xFFFF
         bid = self._next_bid
         self._next_bid = (self._next_bid + 1) & 0xFFFF

@@ -339,6 +339,10 @@ class FlowMobility:
         """What a flow is called in actions and by the controller."""
         return self._forwarding.key(mn_id, fid)
 
+    def named_bids(self) -> set[int]:
+        """Those that rows and orders name, whether there are such bindings now or not."""
+        return self._orders.bids().union(*(row.bids for _, row in self.cache.all_rows()))
+
     def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of a mobile node as they are once all moves that are under way are complete."""
         places = self._orders.places(mn_id)

@@ -77,3 +77,8 @@ class Orders:
             if order.mn_id == mn_id
             for fid, place in order.places.items()
         }
+
+    def bids(self) -> set[int]:
+        """The bindings that orders lead to, or back to."""
+        places = (place for order in self._orders for place in order.places.values())
+        return {bid for place in places for bid in place.bids + place.previous}

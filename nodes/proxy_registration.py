@@ -157,7 +157,7 @@ class ProxyRegistration:
                 message, source, ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX, now
             )
         entry = BindingCacheEntry(
-            bid=self._bindings.allocate_bid(),
+            bid=self._bindings.allocate_bid(self._flows.named_bids()),
             bid_priority=self._priority(request.access_technology),
             mn_id=request.mn_id,
             access_technology=request.access_technology,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from nodes.actions import ForwardFlows, Reply, Send
-from nodes.flow_mobility_cache import FlowAction
+from nodes.config import MobileNodePolicy
+from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.wire.messages import (
     BindingError,
     BindingErrorStatus,
@@ -16,6 +17,7 @@ from nodes.wire.messages import (
     UpdateNotification,
     UpdateNotificationAcknowledgement,
 )
+from nodes.wire.traffic_selector import IPv6TrafficSelector
 
 if TYPE_CHECKING:
     from tests.domain import Domain, Network
@@ -396,6 +398,24 @@ def test_a_row_is_inactive_only_if_all_its_bindings_are_gone_rfc7864_5_2(
     network.attach("mag2")
     network.run(0.1)
     assert (network.row(1).active, network.path(1)) == (True, domain.MAG2)
+
+
+def test_the_bid_of_an_inactive_row_is_nobody_elses_rfc7864_5_1(domain: type[Domain]) -> None:
+    """BIDs have 16 bits, and rows outlive bindings: a later binding with the same BID would get
+    the flows of an earlier one, even those of another mobile node."""
+    lma = domain.lma(MobileNodePolicy(prefix_model="unique"))
+    lma.receive(domain.pbu())
+    (first,) = lma.core.bindings
+    row = FlowMobilityCacheEntry(1, 1, IPv6TrafficSelector.of(protocol=17), (first.bid,))
+    lma.core.add_flow(domain.MN, row, 1, domain.at(1))
+    lma.receive(domain.pbu(2, lifetime=0), 2)
+    lma.timer(12.1)
+    lma.core.bindings._next_bid = first.bid
+    lma.receive(domain.pbu(13, mn=domain.OTHER_MN), 13)
+    (second,) = lma.core.bindings
+    assert second.bid != first.bid
+    ((_, left),) = lma.core.flows.cache.all_rows()
+    assert not left.active
 
 
 def test_an_inactive_row_does_not_affect_traffic_rfc7864_5_2(domain: type[Domain]) -> None:
