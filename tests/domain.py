@@ -24,6 +24,7 @@ from nodes.actions import (
     FilterFlows,
     ForwardFlows,
     HostPrefix,
+    IgnoreUplink,
     InstallFlow,
     Instant,
     LabelFlow,
@@ -36,6 +37,7 @@ from nodes.actions import (
     SendNorthbound,
     UnhostPrefix,
     UnroutePrefix,
+    WatchUplink,
 )
 from nodes.config import (
     Access,
@@ -125,7 +127,9 @@ class Forwarding:
     targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
     labels: dict[int, int] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
+    through: dict[tuple[str, IPv6Network], IPv6Address] = field(default_factory=dict)
     filters: dict[str, FilterFlows] = field(default_factory=dict)
+    watched: set[IPv6Network] = field(default_factory=set)
 
     def perform(self, action: Action) -> None:
         match action:
@@ -136,6 +140,7 @@ class Forwarding:
                 _require(peer in self.tunnels, action)
                 _require(peer not in self.routes.values(), action)
                 _require(all(peer not in path for path in self.targets.values()), action)
+                _require(peer not in self.through.values(), action)
                 self.tunnels.remove(peer)
             case RoutePrefix(prefix, proxy_coa):
                 _require(proxy_coa in self.tunnels or proxy_coa == FABRIC_GATEWAY, action)
@@ -148,9 +153,17 @@ class Forwarding:
             case HostPrefix(interface, prefix, lma, _):
                 _require(lma in self.tunnels and (interface, prefix) not in self.hosted, action)
                 self.hosted.add((interface, prefix))
+                self.through[interface, prefix] = lma
             case UnhostPrefix(interface, prefix):
                 _require((interface, prefix) in self.hosted, action)
                 self.hosted.remove((interface, prefix))
+                del self.through[interface, prefix]
+            case WatchUplink(prefix):
+                _require(prefix not in self.watched, action)
+                self.watched.add(prefix)
+            case IgnoreUplink(prefix):
+                _require(prefix in self.watched, action)
+                self.watched.remove(prefix)
             case _:
                 self._perform_for_flows(action)
 
