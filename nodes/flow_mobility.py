@@ -340,16 +340,15 @@ class FlowMobility:
         return self._forwarding.key(mn_id, fid)
 
     def named_bids(self) -> set[int]:
-        """Those that rows and orders name, whether there are such bindings now or not."""
+        """By rows or orders, whether there are such bindings now or not."""
         return self._orders.bids().union(*(row.bids for _, row in self.cache.all_rows()))
 
     def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of a mobile node as they are once all moves that are under way are complete."""
-        places = self._orders.places(mn_id)
-        return tuple(
-            replace(row, bids=places[row.fid].bids) if row.fid in places else row
-            for row in self.cache.rows(mn_id)
-        )
+        places, rows = self._orders.places(mn_id), self.cache.rows(mn_id)
+        moved = (replace(row, bids=places[row.fid].bids) for row in rows if row.fid in places)
+        by_fid = {row.fid: row for row in (*rows, *moved)}
+        return tuple(by_fid.values())
 
     def _lacks(self, order: Order, bid: int) -> bool:
         """Whether a binding's MAG has to be told something for an order."""

@@ -297,7 +297,7 @@ class Honest(RuleBasedStateMachine):
         """`worn_out`: so many sessions came and went meanwhile that BIDs begin anew."""
         if worn_out:
             self.world.act("lma", lambda core, now: setattr(core.bindings, "_next_bid", 1))
-        self.world.ask("lma", lambda core, now, token: core.force_registration(mn_id, token))
+        self.world.ask("lma", lambda core, now, token: core.force_registration(mn_id, token, now))
         self.done()
 
     # Packets, and the mobile node's decisions
