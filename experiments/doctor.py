@@ -120,13 +120,14 @@ def check_python() -> Finding:
 
 
 def read_package_list(path: Path = PACKAGE_LIST) -> dict[str, bool]:
-    """Return the packages, and for each whether it is only for building the kernel."""
+    """Return the packages, and for each whether it is only for building the kernel. One that not
+    every distribution has ("?") is left out: the engines don't need it."""
     packages = {}
     building = False
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#"):
             building = line.removeprefix("# ").startswith(BUILD_SECTION)
-        elif name := line.partition("#")[0].strip():
+        elif (name := line.partition("#")[0].strip()) and not name.endswith("?"):
             packages[name] = building
     return packages
 

@@ -25,6 +25,7 @@ from experiments.frames import TICKS_PER_S
 from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
 from experiments.packets import csv_gz, extract
+from experiments.run_view import VIEW, run_view
 from experiments.signalling import (
     BINDING_UPDATE,
     UPDATE_NOTIFICATION,
@@ -118,9 +119,9 @@ def read_job(run_dir: Path) -> Job:
 def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, Any]]:
     """Reduce a run's captures and events to tidy files and to rows of `runs.csv`, one per move.
 
-    Writes packets.csv.gz, events.csv, moves.json and flows.json into `run_dir`, then removes
-    captures.pcapng and events/ unless told to keep them. Raises InputError for a bad job or event
-    log, PcapngError for a bad capture, OSError; then the raw files stay.
+    Writes packets.csv.gz, events.csv, moves.json, flows.json and view.js into `run_dir`, then
+    removes captures.pcapng and events/ unless told to keep them. Raises InputError for a bad job or
+    event log, PcapngError for a bad capture, OSError; then the raw files stay.
     """
     job = read_job(run_dir)
     captures, control = run_dir / "captures.pcapng", run_dir / "control.pcapng"
@@ -131,10 +132,9 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     rows, records = measure(job, traces, events, signalling)
     write_atomically(run_dir / "packets.csv.gz", csv_gz(packets))
     write_atomically(run_dir / "events.csv", events_csv(events))
-    write_atomically(
-        run_dir / "moves.json",
-        to_json([moves_entry(*pair) for pair in zip(records, rows, strict=True)]) + b"\n",
-    )
+    moves = [moves_entry(*pair) for pair in zip(records, rows, strict=True)]
+    write_atomically(run_dir / "moves.json", to_json(moves) + b"\n")
+    write_atomically(run_dir / VIEW, run_view(job, traces, events, moves, control))
     flows = flow_rows(job, traces, events)
     write_atomically(run_dir / FLOW_ROWS, json.dumps(flows, indent=1).encode() + b"\n")
     if not keep_captures:

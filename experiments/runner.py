@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from experiments.engines.base import Engine, EngineUnavailable
 from experiments.execution import FAILED, ROWS, run_name
-from experiments.experiment import jobs, load, points
+from experiments.experiment import available, jobs, load, points
 from experiments.job import write_atomically
 from experiments.provenance import FORMAT, ROOT
 from experiments.spec import Experiment
@@ -89,10 +89,25 @@ def _run(title: str, names: Sequence[str], *, engine: str, seeds: int | None, wo
         with _errors_name(study.folder):
             _conclude(study, engine)
             _report(study.folder, experiments[study.name], failures)
+    with _errors_name(RESULTS):
+        print(f"\nFor a browser: {_shown(_write_report())}")
     if emulated_s:
         ratio = emulated_s / wall_s
         print(f"\n{emulated_s:.0f} s of emulated time in {wall_s:.0f} s: {ratio:.1f} times as fast")
     return _Ran(1 if failed else 0, emulated_s, wall_s)
+
+
+def _write_report() -> Path:
+    """Of all experiments that have results of this version."""
+    from experiments.paper import Source
+    from experiments.report import write_report
+
+    sources = []
+    for name in available():
+        with contextlib.suppress(InputError):
+            check_format(RESULTS / name, name)
+            sources.append(Source(name, load(name), RESULTS / name))
+    return write_report(sources, RESULTS)
 
 
 def redraw(name: str) -> int:

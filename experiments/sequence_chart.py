@@ -84,7 +84,13 @@ def signalling_steps(
         data = packet.data[ETHERNET + IPV6 :]
         lost = bool(packet.outbound) and not passed[data]
         passed[data] -= 1 if packet.outbound and not lost else 0
-        message = decode(data, source, destination)
+        try:
+            message = decode(data, source, destination)
+        except MalformedMessage:
+            steps.append(
+                Step(packet.timestamp_ns, names[source], names[destination], "malformed", lost)
+            )
+            continue
         text = _label(message)
         if isinstance(message, UpdateNotification) and text.startswith("FMI"):
             initiated.add(message.sequence)
