@@ -176,6 +176,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
         "job.json",
         "moves.json",
         "packets.csv.gz",
+        "view.js",
     ]
     assert (copy / "captures.pcapng").exists()
     assert (copy / "events").is_dir()
