@@ -28,9 +28,7 @@ from nodes.northbound import Mode
 # What one request is about: a flow, by its key, or a home network prefix.
 Item = int | IPv6Network
 
-# Linux makes labels of its own with the upper bit set (sysctl flowlabel_state_ranges), so that of a
-# packet that is in no flow is none of these.
-MOST_LABELS = 0x7_FFFF
+MOST_LABELS = 0xF_FFFF
 
 
 def flow_label(key: int) -> int:

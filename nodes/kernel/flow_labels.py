@@ -2,8 +2,8 @@
 
 The mark of a packet, which outlives its encapsulation, has its flow's label above the tunnel's
 number. So the label that the packet itself has stays as its source set it, as RFC 6437 section 3
-wants; the tunnel header is the LMA's own. Packets of no flow get labels from the kernel, for load
-sharing (RFC 6438), which are none of these: see `nodes.path_carriers`.
+wants; the tunnel header is the LMA's own. Those of packets of no flow have label 0: one that the
+kernel makes up for load sharing (RFC 6438) could be that of a flow.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from ipaddress import IPv6Address
 TUNNEL_BITS = 12
 TUNNEL_MASK = (1 << TUNNEL_BITS) - 1
 IPV6_IN_IPV6 = 41
+# The header's first word without its label: the label's 20 bits alone would be a write of three
+# octets, which the kernel doesn't do.
+_WITHOUT_LABEL = "@nh,0,32 & 0xfff00000"
 
 
 def with_label(mark: int, label: int) -> int:
@@ -28,7 +31,10 @@ table {table} {{
   }}
   chain label {{
     type filter hook postrouting priority mangle; policy accept;
-    ip6 saddr {address} ip6 nexthdr {IPV6_IN_IPV6} meta mark vmap @labels
+    ip6 saddr != {address} return
+    ip6 nexthdr != {IPV6_IN_IPV6} return
+    meta mark vmap @labels
+    @nh,0,32 set {_WITHOUT_LABEL}
   }}
 }}
 """
@@ -41,8 +47,8 @@ def start_labelling(table: str, key: int, mark: int) -> list[str]:
         return []
     return [
         f"add chain {table} {_chain(key)}",
-        f"add rule {table} {_chain(key)} ip6 flowlabel set {label}",
-        f"add element {table} labels {{ {mark:#x} : jump {_chain(key)} }}",
+        f"add rule {table} {_chain(key)} @nh,0,32 set {_WITHOUT_LABEL} | {label}",
+        f"add element {table} labels {{ {mark:#x} : goto {_chain(key)} }}",
     ]
 
 

@@ -34,9 +34,11 @@ SHORT_RUN: dict[str, Any] = {
 }
 
 
-def make_job(*changes: dict[str, Any], engine: str = "virtual", seed: int = 1) -> Job:
-    """A job of the short run on the reference network, with `changes` to its document."""
-    topology = read_toml(TOPOLOGIES / "reference.toml")
+def make_job(
+    *changes: dict[str, Any], engine: str = "virtual", seed: int = 1, network: str = "reference"
+) -> Job:
+    """A job of the short run on a network of topologies/, with `changes` to its document."""
+    topology = read_toml(TOPOLOGIES / f"{network}.toml")
     spec = convert(merge({"topology": topology}, SHORT_RUN, *changes), RunSpec, "test")
     return job_of(Point("test", {}, {}, spec, 1), engine, seed)
 

@@ -31,6 +31,7 @@ class Datagram:
     traffic_class: int
     length: int
     payload: bytes
+    flow_label: int
 
     @property
     def inner(self) -> Datagram | None:
@@ -69,6 +70,7 @@ def _datagram(
         (data[0] << 4 | data[1] >> 4) & 0xFF,
         40 + length,
         data[40 : 40 + length],
+        int.from_bytes(data[1:4], "big") & 0xFFFFF,
     )
 
 

@@ -27,7 +27,7 @@ from tests.domain import LMA, MAG1, MAG2, P1
 from tests.policy_routing import PolicyRouting
 
 FABRIC = "lma-s1"
-KEY, LABEL = 0x10001, 0x7FFFF
+KEY, LABEL = 0x10001, 0xFFFFF
 CN, MN = IPv6Address("2001:db8:1::2"), P1[1]
 Made = tuple[LmaForwarding, PolicyRouting, list[str]]
 
@@ -79,8 +79,11 @@ def test_a_marks_label_does_not_change_the_tunnel(make: Callable[[str | None], M
     assert mark < 1 << 32
     assert kernel.fate("cn-lma", CN, MN, mark=mark) == "mag2"
     assert f"add element ip6 flowmob binding {{ {KEY:#x} : {mark:#x} }}" in commands
-    assert f"add rule ip6 flowmob label_{KEY:x} ip6 flowlabel set {LABEL}" in commands
-    assert f"add element ip6 flowmob labels {{ {mark:#x} : jump label_{KEY:x} }}" in commands
+    assert (
+        f"add rule ip6 flowmob label_{KEY:x} @nh,0,32 set @nh,0,32 & 0xfff00000 | {LABEL}"
+        in commands
+    )
+    assert f"add element ip6 flowmob labels {{ {mark:#x} : goto label_{KEY:x} }}" in commands
 
 
 @pytest.mark.parametrize("end", [LabelFlow(KEY, 0), RemoveFlow(KEY), ForwardFlows(((KEY, ()),))])
