@@ -163,3 +163,90 @@ def test_without_a_controller_nothing_is_known_of_one(
     operate(network.lma.core, request_, 900)
     network.take_from_lma()
     assert network.replies[900].error == 'data_plane is "tunnel": no controller'
+
+
+def with_flows(domain: type[Domain]) -> Network:
+    """Flows 1 and 2 are addressed to P1, flow 3 to P2, and flow 4 to any prefix, all on the WLAN's
+    binding but flow 3."""
+    network = domain.network("shared")
+    for fid, prefix, to in ((1, domain.P1, "wlan"), (2, domain.P1, "wlan"), (3, domain.P2, "cell")):
+        selector = {
+            "start_destination_address": str(prefix[0]),
+            "end_destination_address": str(prefix[-1]),
+        }
+        operate(network.lma.core, add(domain, fid=fid, priority=fid, selector=selector, to=to), fid)
+    operate(network.lma.core, add(domain, fid=4, priority=4, selector={}, to="wlan"), 4)
+    network.lma.taken()
+    return network
+
+
+def moved(domain: type[Domain], network: Network, **request: Any) -> Reply:
+    """The reply to an order; what it took to the cell is in the cache."""
+    operate(network.lma.core, MoveFlow(mn=domain.MN, **request), 9)
+    (reply,) = domain.of(Reply, network.lma.taken())
+    return reply
+
+
+@pytest.mark.parametrize(
+    ("which", "fids"),
+    [
+        ({"fid": 2}, [2]),
+        ({"fid": [1, 4]}, [1, 4]),
+        ({"fid": "all"}, [1, 2, 3, 4]),
+        ({"prefix": "P1"}, [1, 2]),
+        ({"prefix": "P2"}, [3]),
+    ],
+)
+def test_which_flows_an_order_moves_rfc7864_5_2(
+    domain: type[Domain], which: dict[str, Any], fids: list[int]
+) -> None:
+    network = with_flows(domain)
+    if "prefix" in which:
+        which = {"prefix": getattr(domain, which["prefix"])}
+    assert moved(domain, network, to="cell", **which).error is None
+    cell = network.bid("cell")
+    rows = network.lma.core.flows.cache.rows(domain.MN)
+    assert [row.fid for row in rows if row.bids == (cell,)] == sorted({*fids, 3})
+
+
+def test_an_order_may_name_several_bindings_rfc6089_5_3_6(domain: type[Domain]) -> None:
+    network = with_flows(domain)
+    wlan, cell = network.bid("wlan"), network.bid("cell")
+    assert moved(domain, network, fid=1, to=["cell", wlan, "wlan"]).error is None
+    assert network.row(1).bids == (cell, wlan)
+    assert list_flows(network.lma.core)[0]["access"] == ["cell", "wlan"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ({"to": "cell"}, "fid, prefix"),
+        ({"fid": 1, "prefix": "P1", "to": "cell"}, "fid, prefix"),
+        ({"fid": [1, 2], "to": "cell", "await_ms": 5}, "await_ms"),
+        ({"fid": 1, "to": ["cell"], "await_ms": 5}, "await_ms"),
+        ({"fid": [1, 7], "to": "cell"}, "fid is 7"),
+        ({"fid": [], "to": "cell"}, "at least"),
+        ({"prefix": "P3", "to": "cell"}, "at least"),
+        ({"fid": 1, "to": []}, "at least"),
+        ({"fid": 1, "to": ["cell", "lan"]}, "'lan'"),
+    ],
+)
+def test_orders_that_make_no_sense_change_nothing_rfc7864_5_2(
+    domain: type[Domain], request_: dict[str, Any], error: str
+) -> None:
+    network = with_flows(domain)
+    before = network.lma.core.flows.cache.rows(domain.MN)
+    if "prefix" in request_:
+        request_ = {**request_, "prefix": getattr(domain, request_["prefix"])}
+    reply = moved(domain, network, **request_)
+    assert error in str(reply.error)
+    assert network.lma.core.flows.cache.rows(domain.MN) == before
+
+
+def test_a_flow_to_nobody_is_not_added_rfc7864_5_2(domain: type[Domain]) -> None:
+    network = domain.network("shared")
+    for to in ("lan", [], ["wlan", "lan"]):
+        operate(network.lma.core, add(domain, to=to), 1)
+        (reply,) = domain.of(Reply, network.lma.taken())
+        assert reply.error
+    assert network.lma.core.flows.cache.rows(domain.MN) == ()

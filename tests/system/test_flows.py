@@ -44,17 +44,18 @@ def test_a_copy_goes_to_each_binding_rfc6089_5_3_6(
     assert all(answer["ok"] for answer in result["answers"])
     (flow,) = [flow for flow in result["flows"] if flow["fid"] == 10]
     assert flow["access"] == ["cell"]
-    one, both, other = ([10 * step + number for number in range(5)] for step in range(3))
-    assert cases(folder, "mn-wlan") == one + both
+    one, both, other, left = ([10 * step + number for number in range(5)] for step in range(4))
+    assert cases(folder, "mn-wlan") == one + both + left
     assert cases(folder, "mn-cell") == both + other
     # The copies have the hop limit of the packets that they are copies of.
     for link in ACCESSES:
         datagrams = wire.read(folder / "wire" / f"{link}.pcapng")
         assert {d.hop_limit for d in datagrams if d.payload[8:13] == b"case "} == {62}
-    names = [[f"case {number}" for number in step] for step in (one, both, other)]
+    names = [[f"case {number}" for number in step] for step in (one, both, other, left)]
     copies = 2 if duplicates == "keep" else 1
     assert sorted(result["received"]["both"]) == sorted(names[1] * copies)
-    assert (result["received"]["one"], result["received"]["other"]) == (names[0], names[2])
+    received = [result["received"][name] for name in ("one", "other", "one left")]
+    assert received == [names[0], names[2], names[3]]
 
 
 @pytest.mark.parametrize("duplicates", ["keep", "remove"])

@@ -76,7 +76,8 @@ def _move(course: Scenario, **request: Any) -> Any:
 
 
 def copies(folder: Path) -> dict[str, Any]:
-    """Flow 10 goes to the WLAN, then to both accesses, then to the cell; 5 packets each."""
+    """Flow 10 goes to the WLAN, then to both accesses, then to the cell, then to both of which the
+    cell goes down; 5 packets each."""
     with scenario(folder) as course:
         course.attach()
         talk = Talk(course, 7000)
@@ -93,6 +94,16 @@ def copies(folder: Path) -> dict[str, Any]:
             course.until(4.9 + number)
             received[name] = talk.received("mn")
         flows = course.ask("flows")
+        answers.append(_move(course, fid=10, to=["cell", "wlan"]))
+        course.until(8.0)
+        course.network.set_access("cell", False)
+        for sequence in range(5):
+            course.until(8.5 + sequence / 20)
+            talk.send("cn", f"case {30 + sequence}".encode())
+        course.until(9.0)
+        received["one left"] = talk.received("mn")
+        (left,) = [flow for flow in course.ask("flows") if flow["fid"] == 10]
+        assert left["active"]
         talk.close()
         return {"answers": answers, "received": received, "flows": flows}
 
