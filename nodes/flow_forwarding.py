@@ -74,7 +74,7 @@ class FlowForwarding:
             if anew:
                 self._installed[key] = prefixes
                 self._outbox.put(InstallFlow(key, row, prefixes, mn_id))
-            if anew or self._paths.get(key) != path:
+            if anew or self._paths.get(key, ()) != path:
                 self._paths[key] = path
                 changed.append((key, path))
         if changed:
