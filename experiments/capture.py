@@ -13,15 +13,23 @@ from __future__ import annotations
 
 import ctypes
 import heapq
-import math
 import mmap
 import socket
 import struct
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from experiments.capture_plan import (
+    BLOCK_BYTES,
+    CHANNEL_FRAME_BYTES,
+    Place,
+    channel_frames,
+    channels,
+    expected_frames,
+    places,
+    ring_frames,
+)
 from experiments.packet_filter import (
     NH_IPV6,
     NH_MOBILITY,
@@ -30,18 +38,17 @@ from experiments.packet_filter import (
     Instruction,
     accept_ethertype,
     accept_next_headers,
-    accept_tunnelled_udp,
+    accept_udp_or_tunnelled_udp,
     filter_bytes,
 )
 from experiments.pcapng import PcapngWriter
-from experiments.spec import RunSpec, TcpDownload
+from experiments.spec import RunSpec
 from nodes.wire.attachment import ETHERTYPE
 from topologies import netlink
 from topologies.hosts import SYSCTL_ROOT
-from topologies.model import BITS_PER_BYTE, Role, Topology
+from topologies.model import Role
 from topologies.namespaces import inside, socket_in
 from topologies.network import Network
-from topologies.plan import PACKET_BYTES, other_end
 
 SOL_PACKET, PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION = 263, 5, 6, 10
 PACKET_IGNORE_OUTGOING = 23
@@ -54,18 +61,11 @@ _FRAME_HEAD = struct.Struct("=IIIHHII")
 # The kernel's offset of the Ethernet header in a frame.
 FRAME_OVERHEAD = 66
 
-BLOCK_BYTES = 65536
 DATA_FRAME_BYTES = 256
 CONTROL_FRAME_BYTES = 2048
 CONTROL_FRAMES = 512
 # Of layer-2 signalling on an access link: two for an attachment, and a few that are repeated.
 ATTACHMENT_FRAMES = 64
-# Retransmissions, duplicates and the like, beyond the declared traffic.
-MARGIN = 1.25
-MARGIN_FRAMES = 256
-# Linux acknowledges every second segment.
-ACKS_PER_SEGMENT = 0.5
-UNLIMITED_MBIT = 1000.0
 # The guest has 128 MB in all.
 MEMORY_LIMIT_BYTES = 64 << 20
 
@@ -76,92 +76,6 @@ DATA_HEADERS = (NH_UDP, NH_TCP, NH_IPV6)
 
 class CaptureOverflow(RuntimeError):
     """A ring was too small for the packets of the run."""
-
-
-class Place(NamedTuple):
-    """An interface at which packets are captured."""
-
-    node: str
-    interface: str
-    role: Role
-
-
-def places(topology: Topology) -> list[Place]:
-    """The interfaces of the CN, those of the LMA that face MAGs, and the accesses of the MN."""
-    found = []
-    for link in topology.links.values():
-        for end in link.ends:
-            role = topology.nodes[end].role
-            other = topology.nodes[other_end(link, end)].role
-            if role in (Role.CORRESPONDENT, Role.MN) or (
-                role is Role.LMA and other is not Role.CORRESPONDENT
-            ):
-                found.append(Place(end, link.interface(end), role))
-    return found
-
-
-class Expected(NamedTuple):
-    """Packets that arrive and leave at an interface."""
-
-    inbound: int
-    outbound: int
-
-
-def expected_frames(spec: RunSpec) -> dict[str, Expected]:
-    """How many packets of the declared traffic pass each interface, by interface name.
-
-    At most: a flow is counted at every access that it may use, TCP as if it filled its line. TCP
-    is not captured at the LMA.
-    """
-    down: Counter[str] = Counter()
-    up: Counter[str] = Counter()
-    access_of = {_mn_interface(spec.topology, name): name for name in spec.topology.accesses}
-    lines: dict[str, list[TcpDownload]] = {access: [] for access in access_of.values()}
-    found = places(spec.topology)
-    for flow_name, flow in spec.flows.items():
-        used = {flow.anchor, flow.start}
-        used |= {move.to for move in spec.moves if move.flow == flow_name}
-        if spec.protocol.policies:
-            used |= set(spec.topology.accesses)
-        if isinstance(flow, TcpDownload):
-            for access in used:
-                lines[access].append(flow)
-            continue
-        frames = math.ceil((flow.until_s - flow.from_s) * 1000 / flow.interval_ms)
-        for _, name, role in found:
-            if role is not Role.MN or access_of[name] in used:
-                down[name] += frames
-                up[name] += frames
-    segments = {access: _segments(spec.topology, access, lines[access]) for access in lines}
-    for _, name, role in found:
-        if role is not Role.LMA:
-            count = segments[access_of[name]] if role is Role.MN else max(segments.values())
-            down[name] += count
-            up[name] += math.ceil(count * ACKS_PER_SEGMENT)
-    return {
-        name: Expected(down[name], up[name]) if role is Role.MN else Expected(up[name], down[name])
-        for _, name, role in found
-    }
-
-
-def _segments(topology: Topology, access: str, flows: Sequence[TcpDownload]) -> int:
-    """Segments that fill the line of an access while `flows` last; they share it."""
-    if not flows:
-        return 0
-    seconds = max(flow.until_s for flow in flows) - min(flow.from_s for flow in flows)
-    rate_mbit = topology.access_link(access).downlink.rate_mbit or UNLIMITED_MBIT
-    return math.ceil(rate_mbit * 1e6 * seconds / BITS_PER_BYTE / PACKET_BYTES)
-
-
-def _mn_interface(topology: Topology, access: str) -> str:
-    link = topology.access_link(access)
-    return link.interface(link.ends[1])
-
-
-def ring_frames(expected: int, frame_bytes: int) -> int:
-    """Frames of a ring that holds `expected` packets and a margin: whole blocks of 64 KiB."""
-    per_block = BLOCK_BYTES // frame_bytes
-    return math.ceil((expected * MARGIN + MARGIN_FRAMES) / per_block) * per_block
 
 
 class Frame(NamedTuple):
@@ -287,12 +201,18 @@ class Capture:
             )
         capture = cls()
         try:
-            for number, place in enumerate(places(spec.topology)):
+            found = places(spec.topology) + channels(spec.topology)
+            for number, place in enumerate(found):
                 mirror = f"mirror{number}"
                 namespace = network.namespace(place.node)
                 _mirror(namespace, place.interface, mirror)
+                if place.role is Role.CONTROLLER:
+                    capture._control.append(_channel_rings(namespace, place, mirror, spec))
+                    continue
                 is_lma = place.role is Role.LMA
-                program = accept_tunnelled_udp() if is_lma else accept_next_headers(DATA_HEADERS)
+                program = (
+                    accept_udp_or_tunnelled_udp() if is_lma else accept_next_headers(DATA_HEADERS)
+                )
                 sizes = [
                     ring_frames(count, DATA_FRAME_BYTES) for count in expected[place.interface]
                 ]
@@ -322,12 +242,9 @@ class Capture:
         for pair in (*self._data, *self._control):
             for ring in pair:
                 ring.check()
-        for name, rings, frame_bytes in (
-            ("captures.pcapng", self._data, DATA_FRAME_BYTES),
-            ("control.pcapng", self._control, CONTROL_FRAME_BYTES),
-        ):
+        for name, rings in (("captures.pcapng", self._data), ("control.pcapng", self._control)):
             with (folder / name).open("wb", buffering=1 << 18) as file:
-                _write(file, rings, frame_bytes - FRAME_OVERHEAD)
+                _write(file, rings)
 
     def close(self) -> None:
         """Stop capturing and free the rings; harmless when done before."""
@@ -345,6 +262,14 @@ def _control_filter(spec: RunSpec, role: Role) -> tuple[list[Instruction], int] 
     if role is Role.MN and spec.protocol.attachment == "layer-2":
         return accept_ethertype(ETHERTYPE), ATTACHMENT_FRAMES
     return None
+
+
+def _channel_rings(namespace: int, place: Place, mirror: str, spec: RunSpec) -> tuple[Ring, ...]:
+    program = accept_next_headers([NH_TCP])
+    frames = channel_frames(spec)
+    return _rings(
+        namespace, place.interface, mirror, program, [frames, frames], CHANNEL_FRAME_BYTES
+    )
 
 
 def _mirror(namespace: int, interface: str, mirror: str) -> None:
@@ -373,7 +298,9 @@ def _rings(
     return arriving, leaving
 
 
-def _write(file: BinaryIO, pairs: list[tuple[Ring, ...]], snaplen: int) -> None:
+def _write(file: BinaryIO, pairs: list[tuple[Ring, ...]]) -> None:
+    snaplen = max((pair[0].frame_bytes for pair in pairs), default=0)
+    snaplen = max(snaplen - FRAME_OVERHEAD, 0)
     writer = PcapngWriter(file, [pair[0].name for pair in pairs], snaplen)
     for index, pair in enumerate(pairs):
         for frame, ring in heapq.merge(*(ring.read() for ring in pair), key=_timestamp):

@@ -39,13 +39,15 @@ def accept_ethertype(ethertype: int) -> list[Instruction]:
     ]
 
 
-def accept_tunnelled_udp() -> list[Instruction]:
-    """Accept UDP in an RFC 2473 tunnel, with or without a tunnel encapsulation limit option."""
+def accept_udp_or_tunnelled_udp() -> list[Instruction]:
+    """Accept UDP as it is, and in an RFC 2473 tunnel with or without a tunnel encapsulation limit
+    option."""
     plain = PAYLOAD_AT + IPV6_NEXT_HEADER
     return [
         (_LOAD_HALF, 0, 0, ETHERTYPE_AT),
-        (_JUMP_EQUAL, 0, 8, ETH_P_IPV6),
+        (_JUMP_EQUAL, 0, 9, ETH_P_IPV6),
         (_LOAD_BYTE, 0, 0, NEXT_HEADER_AT),
+        (_JUMP_EQUAL, 8, 0, NH_UDP),
         (_JUMP_EQUAL, 4, 0, NH_IPV6),
         (_JUMP_EQUAL, 0, 5, NH_DEST_OPTIONS),
         (_LOAD_BYTE, 0, 0, plain + TUNNEL_OPTIONS_BYTES),

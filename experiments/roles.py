@@ -6,6 +6,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import NamedTuple
 
+from controllers.config import RedirectionConfig
+from controllers.process import ControllerConfig as ControllerProcess
 from experiments.spec import RunSpec
 from nodes.config import (
     Access,
@@ -17,13 +19,18 @@ from nodes.config import (
     MnConfig,
     MobileNodePolicy,
 )
+from nodes.controller_config import ControllerConfig
+from nodes.strict import to_builtins
 from nodes.wire.messages import AccessTechnology, HandoffHint
+from topologies.fabric import fabric_description
 from topologies.model import Role
-from topologies.plan import LOGICAL_INTERFACE, MAG_MAC, mac
+from topologies.plan import LOGICAL_INTERFACE, MAG_MAC, end_address, mac
+from topologies.switching import datapath_ids, switch_of
 
 MN_ID = "mn1@flowmob.example"
 # The interface identifier of the logical interface: its address in every prefix ends with it.
 INTERFACE_ID = 0x1
+APPLICATION = "controllers.application:RedirectionApplication"
 HOME_PREFIX_POOL = IPv6Network("2001:db8:100::/48")
 TECHNOLOGIES = {
     "wlan": Access(AccessTechnology.IEEE_802_11, 10),
@@ -32,9 +39,12 @@ TECHNOLOGIES = {
 
 
 class Roles(NamedTuple):
+    """`controller`: that of a topology with switches."""
+
     lma: LmaConfig
     mags: dict[str, MagConfig]
     mn: MnConfig
+    controller: ControllerProcess | None = None
 
 
 def address_of(spec: RunSpec, node: str) -> IPv6Address:
@@ -78,6 +88,9 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             protocol.notification_retransmit_delay_s * 1000
         ),
         max_update_notification_retransmit_count=protocol.notification_retransmit_count,
+        data_plane=protocol.data_plane,
+        controller=_northbound(spec),
+        fabric_interface=_fabric_interface(spec, lma),
     )
     layer_2 = protocol.attachment == "layer-2"
     # A MAG without layer-2 signalling knows by policy alone that an MN shares its prefixes.
@@ -118,6 +131,8 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             }
             if layer_2
             else {},
+            data_plane="native" if protocol.data_plane == "sdn-core" else "tunnel",
+            fabric_interface=_fabric_interface(spec, mag),
         )
         for mag in mags
     }
@@ -157,7 +172,47 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             else {}
         ),
     )
-    return Roles(lma_config, mag_configs, mn_config)
+    return Roles(lma_config, mag_configs, mn_config, _controller(spec, events, seed))
+
+
+def _northbound(spec: RunSpec) -> ControllerConfig | None:
+    """Where the LMA finds the controller: at its end of the link between them."""
+    if spec.protocol.data_plane == "tunnel":
+        return None
+    topology = spec.topology
+    ends = {topology.node_with_role(Role.LMA), topology.node_with_role(Role.CONTROLLER)}
+    for link in topology.links.values():
+        if set(link.ends) == ends:
+            address = end_address(topology, link, topology.node_with_role(Role.CONTROLLER))
+            return ControllerConfig(address=address, fallback=spec.protocol.fallback)
+    raise ValueError(f"topology.links: none between {' and '.join(sorted(ends))}; expected one")
+
+
+def _fabric_interface(spec: RunSpec, node: str) -> str | None:
+    if spec.protocol.data_plane != "sdn-core":
+        return None
+    at = switch_of(spec.topology, node)
+    assert at is not None  # a RunSpec is checked for it
+    return at.interface
+
+
+def _controller(spec: RunSpec, events: Path, seed: int) -> ControllerProcess | None:
+    """In tunnel mode, nobody tells it of flows: switches have its base rules."""
+    topology = spec.topology
+    if not any(topology.has_role(name, Role.CONTROLLER) for name in topology.nodes):
+        return None
+    config = RedirectionConfig(
+        events=events / f"{topology.node_with_role(Role.CONTROLLER)}.jsonl",
+        fabric=fabric_description(topology),
+        datapath_ids=datapath_ids(topology),
+    )
+    return ControllerProcess(
+        application=APPLICATION,
+        arguments={"config": to_builtins(config)},
+        framework=spec.protocol.framework,
+        port=topology.switching.openflow_port,
+        seed=seed,
+    )
 
 
 def _technology(access: str) -> Access:

@@ -12,8 +12,11 @@ import msgspec
 
 from experiments.declarations import Number, Plot, Table
 from experiments.variables import Variables
+from nodes.controller_config import Fallback
+from nodes.northbound import Mode
 from nodes.policies import make_policy
-from topologies.model import NonNegative, Positive, Probability, Topology
+from topologies.model import NonNegative, Positive, Probability, Role, Topology
+from topologies.switching import switch_of
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
@@ -37,6 +40,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     count as duplicated on arrival either way; the MN's event `copies-removed` says how many it
     removed.
     `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
+    `data_plane`: who makes the paths, and of what (docs/sdn.md); `framework` is what the controller
+    of a switched topology runs on, and `fallback` what the LMA does while it has none.
     """
 
     prefix_model: PrefixModel = "shared"
@@ -49,6 +54,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     decision_maker: Literal["lma", "mn"] = "lma"
     attachment: Literal["link", "layer-2"] = "link"
     policies: tuple[dict[str, Any], ...] = ()
+    data_plane: Mode = "tunnel"
+    framework: Literal["os-ken", "ryu"] = "os-ken"
+    fallback: Fallback = "refuse"
     notification_retransmit_delay_s: Annotated[float, msgspec.Meta(ge=0.5, le=5)] = 1.0
     notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
 
@@ -204,6 +212,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     f"expected more than from_s = {flow.from_s}"
                 )
         self._check_decision_maker()
+        self._check_data_plane()
         for index, settings in enumerate(self.protocol.policies):
             make_policy(settings, f"protocol.policies[{index}]")
         for number, move in enumerate(self.moves):
@@ -257,6 +266,26 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 'protocol.prefix_delivery: "on-move"; an MN that decides sends over the other MAG '
                 "before the LMA can signal it a prefix, expected "
                 '"at-attach", or prefix_model = "shared"'
+            )
+
+    def _check_data_plane(self) -> None:
+        mode, topology = self.protocol.data_plane, self.topology
+        if mode == "tunnel":
+            return
+        key = f'protocol.data_plane: "{mode}"'
+        controllers = [n for n in topology.nodes if topology.has_role(n, Role.CONTROLLER)]
+        if not topology.switches or len(controllers) != 1:
+            raise ValueError(
+                f"{key}; the topology has {len(topology.switches)} switches and "
+                f"{len(controllers)} controllers, expected some and one, as in topologies/sdn.toml"
+            )
+        for name, node in topology.nodes.items():
+            if node.role in (Role.LMA, Role.MAG) and switch_of(topology, name) is None:
+                raise ValueError(f"{key}; {name} is at no switch, expected a link to one")
+        if mode == "sdn-core" and self.protocol.decision_maker == "mn":
+            raise ValueError(
+                f'{key}; protocol.decision_maker: "mn", expected "lma": without tunnels the LMA '
+                "can't see what the MN decides"
             )
 
     def dynamic(self, access: str) -> bool:

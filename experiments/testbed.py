@@ -11,11 +11,13 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from controllers.process import run_controller
 from experiments.roles import INTERFACE_ID, MN_ID, Roles, configure
 from experiments.spec import RunSpec, TcpDownload, UdpFlow
 from experiments.traffic import correspondent_address, flow_ids
 from nodes.control_client import Session
 from nodes.daemons import run_lma, run_mag, run_mn
+from topologies import openvswitch
 from topologies.model import Role
 from topologies.namespaces import Child, fork_into, set_timer_slack
 from topologies.network import Network, running
@@ -31,32 +33,36 @@ class RunFailed(RuntimeError):
 
 
 class Testbed(NamedTuple):
-    """`daemons` are ended when the context that made them is left."""
+    """`daemons` are ended when the context that made them is left. `switches`: None without any."""
 
     network: Network
     roles: Roles
     daemons: list[Child]
     folder: Path
+    switches: openvswitch.Switches | None
 
     def ended(self) -> list[str]:
         """The daemons that are not running any more."""
-        return [child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]]
+        ended = [child.name for child in self.daemons if select.select([child.pidfd], [], [], 0)[0]]
+        return ended if self.switches is None else ended + self.switches.ended()
 
     def kill(self, node: str) -> None:
-        """SIGKILL the daemon of LMA or MAG `node`: what it had in the kernel stays."""
+        """SIGKILL the daemon of LMA, MAG or controller `node`: what it had in the kernel, and the
+        rules of switches, stay."""
         (child,) = [child for child in self.daemons if child.name == node]
         self.daemons.remove(child)
         child.kill()
         child.wait(EXIT_LIMIT_S)
 
     def start(self, node: str) -> None:
-        """Start the daemon of a LMA or MAG that was killed."""
-        config = self.roles.mags.get(node)
-        if config is None:
-            child = start(self.network, node, run_lma, self.roles.lma, self.folder)
-        else:
-            child = start(self.network, node, run_mag, config, self.folder)
-        self.daemons.append(child)
+        """Start the daemon of an LMA, MAG or controller that was killed."""
+        main: Callable[..., None] = run_lma
+        config: object = self.roles.lma
+        if node in self.roles.mags:
+            main, config = run_mag, self.roles.mags[node]
+        elif self.network.topology.has_role(node, Role.CONTROLLER):
+            main, config = run_controller, self.roles.controller
+        self.daemons.append(start(self.network, node, main, config, self.folder))
 
 
 @contextlib.contextmanager
@@ -68,26 +74,36 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
     # What is loaded by now is shared with the forked processes; collecting it would copy it.
     gc.freeze()
     roles = configure(spec, folder / "events", control_socket, seed)
-    with running(spec.topology, seed) as network:
+    topology = spec.topology
+    lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
+    with contextlib.ExitStack() as stack:
+        network = stack.enter_context(running(topology, seed))
         children: list[Child] = []
-        try:
-            topology = spec.topology
-            lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
-            children.append(start(network, lma, run_lma, roles.lma, folder))
-            for mag, config in roles.mags.items():
-                children.append(start(network, mag, run_mag, config, folder))
-            children.append(start(network, mn, run_mn, roles.mn, folder))
-            yield Testbed(network, roles, children, folder)
-        finally:
-            end(children)
+        stack.callback(end, children)
+        switches: openvswitch.Switches | None = None
+        if roles.controller is not None:
+            # Before the switches, which would try again only after a second.
+            controller = topology.node_with_role(Role.CONTROLLER)
+            children.append(start(network, controller, run_controller, roles.controller, folder))
+        if topology.switches:
+            state = control_socket.with_name("ovs")
+            opened = openvswitch.running(network, state, folder / "logs")
+            switches = stack.enter_context(opened)
+        # The controller goes before its switches, and so it doesn't lose them.
+        stack.callback(end, children)
+        children.append(start(network, lma, run_lma, roles.lma, folder))
+        for mag, config in roles.mags.items():
+            children.append(start(network, mag, run_mag, config, folder))
+        children.append(start(network, mn, run_mn, roles.mn, folder))
+        yield Testbed(network, roles, children, folder, switches)
 
 
 def end(children: list[Child]) -> None:
-    """Ask every child to end, and wait until it has."""
+    """Ask every child to end, and wait until it has; none is left in the list."""
     for child in children:
         child.terminate()
-    for child in children:
-        child.wait(EXIT_LIMIT_S)
+    while children:
+        children.pop().wait(EXIT_LIMIT_S)
 
 
 def start(

@@ -42,6 +42,17 @@ def datapath_ids(topology: Topology) -> dict[str, int]:
     return {name: number for number, name in enumerate(topology.switches, start=1)}
 
 
+def switch_of(topology: Topology, node: str) -> Port | None:
+    """Where `node`, which is no switch, is at one: its own interface, and the switch as `peer`. The
+    number is that of the switch's port. None: it is at none."""
+    for switch, own in ports(topology).items():
+        for port in own:
+            if port.peer == node:
+                interface = topology.links[port.link].interface(node)
+                return Port(port.number, interface, port.link, switch)
+    return None
+
+
 def ports(topology: Topology) -> dict[str, list[Port]]:
     """The ports of every switch, in the order of their numbers."""
     plan: dict[str, list[Port]] = {name: [] for name in topology.switches}

@@ -7,7 +7,7 @@ from experiments.packet_filter import (
     Instruction,
     accept_ethertype,
     accept_next_headers,
-    accept_tunnelled_udp,
+    accept_udp_or_tunnelled_udp,
     filter_bytes,
 )
 
@@ -63,11 +63,13 @@ def test_ethertype_filter_accepts_one_only() -> None:
 def test_tunnel_filter_looks_at_the_inner_header(inner: int, accepted: bool) -> None:
     within = packet(inner)[14:]
     limit = bytes([41, 0, 4, 1, 4, 1, 0, 0])
-    program = accept_tunnelled_udp()
+    program = accept_udp_or_tunnelled_udp()
     assert bool(run_filter(program, packet(41, within))) is accepted
     assert bool(run_filter(program, packet(60, limit + within))) is accepted
     assert not run_filter(program, within)
-    assert not run_filter(program, packet(17, bytes(60)))
+    assert run_filter(program, packet(17, bytes(60)))
+    assert not run_filter(program, packet(6, bytes(60)))
+    assert not run_filter(program, packet(17, bytes(60), ethertype=0x0800))
 
 
 def test_filter_bytes_are_the_kernels_struct() -> None:

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
+from controllers.config import RedirectionConfig
+from experiments.experiment import TOPOLOGIES
 from experiments.roles import INTERFACE_ID, MN_ID, Roles, address_of, configure
 from experiments.spec import RunSpec
 from nodes.link_layer import parse_link_layer_id
-from nodes.strict import convert, to_builtins
+from nodes.strict import InputError, convert, read_toml, to_builtins
 from tests.experiments.synthetic import run_spec
 
 
@@ -33,7 +36,7 @@ def protocol(**changes: Any) -> RunSpec:
 
 
 def test_the_parts_know_each_other_rfc5213_4() -> None:
-    lma, mags, mn = configured(run_spec("unique"))
+    lma, mags, mn, _ = configured(run_spec("unique"))
     assert lma.authorized_mags == tuple(mag.proxy_coa for mag in mags.values())
     assert {mag.lma for mag in mags.values()} == {lma.address}
     assert list(lma.mobile_nodes) == [MN_ID]
@@ -45,7 +48,7 @@ def test_the_parts_know_each_other_rfc5213_4() -> None:
 
 
 def test_each_access_is_in_one_mags_policy_store_rfc5213_6_2() -> None:
-    lma, mags, _ = configured(run_spec("unique"))
+    lma, mags, _, _ = configured(run_spec("unique"))
     profiles = [p for mag in mags.values() for p in mag.access_interfaces.values()]
     assert {profile.mn_id for profile in profiles} == {MN_ID}
     technologies = [profile.access_technology for profile in profiles]
@@ -56,7 +59,7 @@ def test_each_access_is_in_one_mags_policy_store_rfc5213_6_2() -> None:
 
 @pytest.mark.parametrize(("model", "handoff"), [("shared", 6), ("unique", 1), ("hybrid", 1)])
 def test_the_handoff_indicator_of_each_model_rfc7864_3_2_1(model: str, handoff: int) -> None:
-    lma, mags, _ = configured(run_spec(model))
+    lma, mags, _, _ = configured(run_spec(model))
     profiles = [p for mag in mags.values() for p in mag.access_interfaces.values()]
     assert {profile.handoff_indicator for profile in profiles} == {handoff}
     assert lma.mobile_nodes[MN_ID].prefix_model == model
@@ -98,3 +101,61 @@ def test_an_access_of_no_known_technology_is_named() -> None:
     spec = convert(document, RunSpec, "test")
     with pytest.raises(ValueError, match="access is 'laser'; expected one of wlan, cell"):
         configured(spec)
+
+
+def on_switches(**changes: Any) -> RunSpec:
+    document = to_builtins(run_spec("unique")) | {"topology": read_toml(TOPOLOGIES / "sdn.toml")}
+    document["protocol"] |= changes
+    return convert(document, RunSpec, "test")
+
+
+def test_on_switches_without_redirection_the_controller_is_told_of_no_lma() -> None:
+    lma, mags, _, controller = configured(on_switches())
+    assert (lma.data_plane, lma.controller, lma.fabric_interface) == ("tunnel", None, None)
+    assert {mag.data_plane for mag in mags.values()} == {"tunnel"}
+    assert controller is not None
+    assert controller.application == "controllers.application:RedirectionApplication"
+    config = convert(controller.arguments["config"], RedirectionConfig, "test")
+    assert config.fabric.switches == ("s1", "s2", "s3", "s4")
+    assert config.datapath_ids == {"s1": 1, "s2": 2, "s3": 3, "s4": 4}
+    assert config.events == Path("/events/controller.jsonl")
+    assert configured(run_spec("unique")).controller is None
+
+
+def test_natively_lma_and_mags_know_their_switches() -> None:
+    spec = on_switches(data_plane="sdn-core", framework="ryu", fallback="tunnel")
+    lma, mags, _, controller = configured(spec)
+    assert (lma.data_plane, lma.fabric_interface) == ("sdn-core", "lma-s1")
+    assert lma.controller is not None
+    assert lma.controller.address == IPv6Address("2001:db8:20::2")
+    assert lma.controller.fallback == "tunnel"
+    assert {mag.data_plane for mag in mags.values()} == {"native"}
+    assert [mag.fabric_interface for mag in mags.values()] == ["mag1-s3", "mag2-s4"]
+    assert controller is not None
+    assert controller.framework == "ryu"
+
+
+def test_redirected_tunnels_need_nothing_of_the_mags() -> None:
+    lma, mags, _, _ = configured(on_switches(data_plane="sdn-assisted"))
+    assert (lma.data_plane, lma.fabric_interface) == ("sdn-assisted", None)
+    assert lma.controller is not None
+    assert {(mag.data_plane, mag.fabric_interface) for mag in mags.values()} == {("tunnel", None)}
+
+
+def test_redirection_needs_switches_and_a_link_to_the_controller() -> None:
+    with pytest.raises(InputError, match=r'"sdn-core"; the topology has 0 switches and 0 contr'):
+        protocol(data_plane="sdn-core")
+    spec = on_switches(data_plane="sdn-core")
+    links = {name: x for name, x in spec.topology.links.items() if name != "lma-controller"}
+    spec = replace(spec, topology=replace(spec.topology, links=links))
+    with pytest.raises(ValueError, match="none between controller and lma; expected one"):
+        configured(spec)
+    links = {name: x for name, x in spec.topology.links.items() if name != "s4-mag2"}
+    with pytest.raises(ValueError, match=r'"sdn-core"; mag2 is at no switch'):
+        replace(spec, topology=replace(spec.topology, links=links))
+
+
+def test_natively_nobody_sees_what_the_mn_decides() -> None:
+    with pytest.raises(InputError, match=r'"sdn-core"; protocol\.decision_maker: "mn"'):
+        on_switches(data_plane="sdn-core", decision_maker="mn", prefix_delivery="at-attach")
+    on_switches(data_plane="sdn-assisted", decision_maker="mn", prefix_delivery="at-attach")

@@ -7,7 +7,14 @@ import pytest
 from nodes.strict import load_toml
 from topologies.model import Link, Node, Role, Topology
 from topologies.plan import addresses, neighbours, routes
-from topologies.switching import Port, control_channels, datapath_ids, ports, switch_components
+from topologies.switching import (
+    Port,
+    control_channels,
+    datapath_ids,
+    ports,
+    switch_components,
+    switch_of,
+)
 
 SWITCHED = Path(__file__).parents[2] / "topologies" / "switched.toml"
 
@@ -107,3 +114,9 @@ def test_two_nodes_on_switches_with_one_address_are_an_error(switched: Topology)
     double = msgspec.structs.replace(switched, nodes=nodes)
     with pytest.raises(ValueError, match=r"links\.s3-mag2: mag1 and mag2 both have the address"):
         addresses(double)
+
+
+def test_where_a_node_is_at_a_switch(switched: Topology) -> None:
+    assert switch_of(switched, "mag2") == Port(3, "mag2-s3", "s3-mag2", "s3")
+    assert switch_of(switched, "cn") is None
+    assert switch_of(switched, "controller") is None

@@ -3,17 +3,19 @@ from pathlib import Path
 import msgspec
 import pytest
 
-mininet = pytest.importorskip("mininet", reason="comes with the distribution")
-
-from experiments.capture import (  # noqa: E402
+from experiments.capture_plan import (
     BLOCK_BYTES,
+    CHANNEL_FRAME_BYTES,
     Expected,
+    channel_frames,
+    channels,
     expected_frames,
+    places,
     ring_frames,
 )
-from experiments.spec import Move, Protocol, RunSpec, TcpDownload, UdpFlow  # noqa: E402
-from nodes.strict import load_toml  # noqa: E402
-from topologies.model import Topology  # noqa: E402
+from experiments.spec import Move, Protocol, RunSpec, TcpDownload, UdpFlow
+from nodes.strict import load_toml
+from topologies.model import Topology
 
 REFERENCE = Path(__file__).parents[2] / "topologies" / "reference.toml"
 
@@ -58,3 +60,24 @@ def test_rings_are_whole_blocks_with_room_to_spare(expected: int) -> None:
     frames = ring_frames(expected, 256)
     assert frames * 256 % BLOCK_BYTES == 0
     assert frames >= expected * 1.25
+
+
+def test_a_controllers_connections_are_no_places_of_flows() -> None:
+    switched = load_toml(REFERENCE.with_name("sdn.toml"), Topology)
+    assert [place.interface for place in places(switched)] == [
+        "cn-lma",
+        "lma-s1",
+        "mn-wlan",
+        "mn-cell",
+    ]
+    assert [place.interface for place in channels(switched)] == [
+        "controller-lma",
+        *(f"controller-s{number}" for number in range(1, 5)),
+    ]
+    assert not channels(load_toml(REFERENCE, Topology))
+
+
+def test_a_ring_of_a_channel_holds_statistics_of_every_second() -> None:
+    short, long = (msgspec.structs.replace(spec(), duration_s=s) for s in (1.0, 100.0))
+    assert channel_frames(long) - channel_frames(short) >= 99 * 4
+    assert channel_frames(short) * CHANNEL_FRAME_BYTES % BLOCK_BYTES == 0
