@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nodes.actions import Action, Send
 from nodes.config import MobileNodePolicy
@@ -16,9 +19,10 @@ from nodes.wire.messages import (
     ProxyBindingAcknowledgement,
 )
 from nodes.wire.options import MobileNodeIdentifier
+from tests.domain import Domain, Network
 
 if TYPE_CHECKING:
-    from tests.domain import Anchor, Domain
+    from tests.domain import Anchor
 
 BRI, PBA = BindingRevocationIndication, ProxyBindingAcknowledgement
 SAME_ACCESS, OTHER_ACCESS, UNKNOWN = 2, 3, 4
@@ -222,3 +226,49 @@ def test_the_mag_knows_whether_the_node_is_attached_rfc5846_9_1(
     assert isinstance(answer, BindingRevocationAcknowledgement)
     assert answer.status == (0 if gone else ATTACHED)
     assert bool(gateway.core.bindings) is not gone
+
+
+GAPS_S = st.sampled_from([-0.3, -0.015, 0.001, 0.005, 0.5, 2.0, 12.0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from([2, 3, 4]),
+    st.booleans(),
+    st.booleans(),
+    st.lists(GAPS_S, min_size=1, max_size=5),
+    st.randoms(use_true_random=False),
+)
+def test_whatever_gets_lost_the_node_is_served_where_it_is_rfc5846_8_1(
+    handoff: int, told: bool, same_interface: bool, gaps: list[float], rng: random.Random
+) -> None:
+    """It wanders between the MAGs; `gaps` are from leaving one to appearing at the other. No two
+    of their requests are made at the same instant, and none arrives twice: an LMA refuses equal
+    timestamps with 156, which is for an operator to look into (RFC 5213 section 6.9.1.2)."""
+    network = Network(MobileNodePolicy(), revoke_on_handover=told)
+    other = {"access_technology": Domain.WLAN, "link_layer_id": Domain.LINK_LAYER_1.hex(":")}
+    network.mags["mag1"] = Domain.mag("mag1", handoff)
+    network.mags["mag2"] = Domain.mag("mag2", handoff, profile=other if same_interface else {})
+    network.attach("mag1")
+    network.run(1)
+    network.fate = lambda message: rng.choice([(0.01,), (0.01,), (), (0.2,)])
+    here, there = "mag1", "mag2"
+    for gap_s in gaps:
+        first, second = (network.detach, here), (network.attach, there)
+        if gap_s < 0:
+            first, second = second, first
+        first[0](first[1])
+        network.run(abs(gap_s))
+        second[0](second[1])
+        network.run(rng.choice([0.0013, 0.0217, 1.0031, 5.0073]))
+        here, there = there, here
+    network.fate = lambda message: (0.01,)
+    network.run(4_000)
+    (bound,) = {entry.proxy_coa for entry in network.lma.core.bindings if entry.registered}
+    assert bound == network.mags[here].core.config.proxy_coa
+    assert network.lma.core.registrations.held.deadline() is None
+    served = {prefix for _, prefix in network.mags[here].forwarding.hosted}
+    assert served
+    assert served == {p for e in network.lma.core.bindings if e.registered for p in e.prefixes}
+    assert set(network.lma.forwarding.routes) >= served
+    assert not network.mags[there].forwarding.hosted
