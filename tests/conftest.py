@@ -17,10 +17,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
     deadline=None,
     max_examples=60,
+    stateful_step_count=30,
     derandomize=True,
 )
 settings.register_profile(
-    "deep", settings.get_profile("cores"), max_examples=5_000, derandomize=False, print_blob=True
+    "deep",
+    settings.get_profile("cores"),
+    max_examples=5_000,
+    stateful_step_count=80,
+    derandomize=False,
+    print_blob=True,
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "cores"))
 

@@ -249,8 +249,40 @@ def check_quiet(world: World) -> None:
         for entry in node.core.bindings.values():
             settled = (Registration.REGISTERED, Registration.REJECTED)
             assert entry.state in settled, f"{name} {entry.interface}: for ever {entry.state}"
+    _check_flows_at_rest(world)
     _check_mobile_nodes(world)
     _check_packets(world)
+
+
+def _check_flows_at_rest(world: World) -> None:
+    """Flows are where their rows say if all MAGs there have their prefixes, and MAGs have no others
+    than flows, or the policy, need."""
+    assert world.lma is not None
+    core, kernel = world.lma.core, world.lma.kernel
+    bindings = {entry.bid: entry for entry in _bindings(world)}
+    needed: dict[int, set[IPv6Network]] = {bid: set() for bid in bindings}
+    steered = {
+        (flow.entry.fid, frozenset(path))
+        for key, path in kernel.targets.items()
+        for flow in (kernel.flows[key],)
+    }
+    for mn_id, row in core.flows.cache.all_rows():
+        live = [bindings[bid] for bid in row.bids if bid in bindings and bindings[bid].registered]
+        if not live or row.action is FlowAction.DROP:
+            continue
+        own = {prefix for e in bindings.values() if e.mn_id == mn_id for prefix in _all_of(e)}
+        port = row.selector.start_destination_port or 9
+        addressed = {net for net in own if row.selector.matches(packet_to(net, port))}
+        for entry in live:
+            needed[entry.bid] |= addressed
+        if any(all(net in _routed(entry) for entry in live) for net in addressed):
+            wanted = (row.fid, frozenset(entry.proxy_coa for entry in live))
+            assert wanted in steered, f"{mn_id} {row}: isn't where it was ordered to"
+    for entry in bindings.values():
+        policy = world.plan.policies[MOBILE_NODES.index(entry.mn_id)]
+        if policy.prefix_delivery == "on-move":
+            left = set(entry.flow_mobility_prefixes) - needed[entry.bid]
+            assert not left, f"{entry}: {left} are of no use any more"
 
 
 def _check_mobile_nodes(world: World) -> None:

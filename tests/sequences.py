@@ -1,7 +1,6 @@
-"""Random sequences of events for a whole domain, as hypothesis state machines.
-
-`Honest`: nodes start, crash and do what they are asked; links come and go; signalling is lost,
-repeated and late; strangers and damaged octets are about. `Hostile`: peers say anything besides.
+"""Random sequences of events for a whole domain, as a hypothesis state machine: nodes start, crash
+and do what they are asked; links come and go; signalling is lost, repeated and late; strangers and
+damaged octets are about. In `tests.hostile`, peers say anything besides.
 """
 
 from __future__ import annotations
@@ -17,8 +16,6 @@ from nodes.awaited_moves import AwaitedMove
 from nodes.config import MobileNodePolicy
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
-from nodes.wire.codec import encode
-from nodes.wire.messages import Message
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA
 from tests.invariants import Ledger, check, check_empty, check_quiet
@@ -63,6 +60,7 @@ def policies(draw: st.DrawFn) -> MobileNodePolicy:
         switch=draw(st.sampled_from(["on-ack", "on-send"])),
         withdrawal_delay_ms=draw(st.sampled_from([0, 1_000, 10_000])),
         prefixes=draw(st.sampled_from([(), PREFIXES[3:4]])),
+        fallback=draw(st.sampled_from(["registration", "refuse"])),
         decision_maker=decides,  # type: ignore[arg-type]
         policies=draw(st.sampled_from(POLICIES)) if decides == "lma" else (),
     )
@@ -73,12 +71,13 @@ PLANS = st.builds(
     policies=st.tuples(policies(), policies(), policies()),
     layer_2=st.booleans(),
     state=st.booleans(),
+    deaf=st.sampled_from([(), (), ("mag2",)]),
     detection=st.sampled_from(["link", "link", "neighbour"]),
     handoffs=st.tuples(*[st.sampled_from([1, 1, 2, 3, 4, 6]) for _ in PORTS]),
     lma=st.fixed_dictionaries(
         {
             "max_delay_before_new_bce_assign_ms": st.sampled_from([1_500, 0]),
-            "min_delay_before_bce_delete_ms": st.just(10_000),
+            "revoke_on_handover": st.booleans(),
             "prefix_pool": st.sampled_from([POOL, IPv6Network("2001:db8:100::/62")]),
         }
     ),
@@ -287,17 +286,33 @@ class Honest(RuleBasedStateMachine):
         self.world.ask("lma", lambda core, now, token: core.revoke(mn_id, bid, token, now))
         self.done()
 
-    @rule(mag=MAG)
-    def revoke_mag(self, mag: str) -> None:
-        self.world.ask("lma", lambda core, now, token: core.revoke_mag(MAGS[mag], token, now))
+    @rule(mag=st.one_of(st.none(), MAG), realm=st.booleans())
+    def revoke_all(self, mag: str | None, realm: bool) -> None:
+        """All bindings of a MAG, or all of a realm."""
+        peer = None if mag is None else MAGS[mag]
+        self.world.ask(
+            "lma",
+            lambda core, now, token: (
+                core.revoke_realm("example.org", peer, token, now)
+                if realm or peer is None
+                else core.revoke_mag(peer, token, now)
+            ),
+        )
         self.done()
 
-    @rule(mn_id=MN, worn_out=st.booleans())
-    def force_registration(self, mn_id: str, worn_out: bool) -> None:
+    @rule(who=st.one_of(MN, MAG), worn_out=st.booleans())
+    def force_registration(self, who: str, worn_out: bool) -> None:
         """`worn_out`: so many sessions came and went meanwhile that BIDs begin anew."""
         if worn_out:
             self.world.act("lma", lambda core, now: setattr(core.bindings, "_next_bid", 1))
-        self.world.ask("lma", lambda core, now, token: core.force_registration(mn_id, token, now))
+        self.world.ask(
+            "lma",
+            lambda core, now, token: (
+                core.force_registrations(MAGS[who], token, now)
+                if who in MAGS
+                else core.force_registration(who, token, now)
+            ),
+        )
         self.done()
 
     # Packets, and the mobile node's decisions
@@ -378,32 +393,3 @@ class Honest(RuleBasedStateMachine):
             )
         self.world.run(QUIET_S)
         check(self.world)
-
-
-def hostile(messages: st.SearchStrategy[Message]) -> type[Honest]:
-    """A machine in which any peer may say any of `messages`, and damaged ones."""
-
-    class Hostile(Honest):
-        @rule(name=NODE, message=messages, source=st.sampled_from((LMA, *MAGS.values(), STRANGER)))
-        def say(self, name: str, message: Message, source: IPv6Address) -> None:
-            self.world.deliver(name, message, source)
-            self.done()
-
-        @rule(
-            name=NODE,
-            message=messages,
-            damage=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=2),
-        )
-        def damaged(self, name: str, message: Message, damage: list[tuple[int, int]]) -> None:
-            source, own = (MAGS["mag1"], LMA) if name == "lma" else (LMA, MAGS[name])
-            octets = bytearray(encode(message, source, own))
-            for place, value in damage:
-                octets[place % len(octets)] = value
-            self.world.octets(name, bytes(octets), source)
-            self.done()
-
-        def when_quiet(self) -> None:
-            """What a peer lied about may stay wrong; requests are answered all the same."""
-            assert not self.world.asked, "every request is answered"
-
-    return Hostile

@@ -29,6 +29,13 @@ from nodes.actions import (
     TearDownLink,
 )
 from nodes.heartbeat import Incarnation
+from nodes.neighbour_discovery import (
+    ALL_NODES,
+    NeighbourAdvertisement,
+    RouterAdvertisement,
+    RouterSolicitation,
+)
+from nodes.neighbour_discovery import decode as decode_discovery
 from nodes.wire.attachment import (
     AttachmentAnswer,
     AttachmentRequest,
@@ -295,6 +302,28 @@ class World:
             elif sender != mag and isinstance(message, AttachmentRequest):
                 own = PORTS[port].link_layer
                 self.act(mag, lambda core, now: core.attachment_requested(port, message, own, now))
+
+    def discovery(self, port: str, data: bytes, *, up: bool) -> None:
+        """A message of neighbour discovery arrives over a port's link, from whoever is there."""
+        mag, own = self.links.get(port), PORTS[port]
+        if mag is None:
+            return
+        with suppress(MalformedMessage):
+            message = decode_discovery(data, own.link_local, ALL_NODES, verify_checksum=False)
+            if up and isinstance(message, RouterSolicitation):
+                known = message.source_link_layer_address
+                self.act(
+                    mag, lambda core, now: core.router_solicited(port, now, own.link_local, known)
+                )
+            elif up and isinstance(message, NeighbourAdvertisement):
+                self.act(
+                    mag, lambda core, now: core.neighbour_advertised(port, message.target, now)
+                )
+            elif not up and isinstance(message, RouterAdvertisement):
+                self.act(
+                    own.mn_id,
+                    lambda core, now: core.router_advertised(port, own.link_local, message, now),
+                )
 
     def _advertise(self, port: str, action: Advertise) -> None:
         self.act(

@@ -76,11 +76,13 @@ PORTS = {
 @dataclass(frozen=True)
 class Plan:
     """How a domain is configured. `handoffs`: the handoff indicator of each port in turn. `state`:
-    whether nodes keep their Restart Counter in a file."""
+    whether nodes keep their Restart Counter in a file. `deaf`: the MAGs that know no Update
+    Notifications."""
 
     policies: tuple[MobileNodePolicy, ...] = (MobileNodePolicy(),) * 3
     layer_2: bool = False
     state: bool = True
+    deaf: tuple[str, ...] = ()
     detection: str = "link"
     handoffs: tuple[int, ...] = (1,) * len(PORTS)
     lma: dict[str, Any] = field(default_factory=dict)
@@ -179,6 +181,7 @@ def _mag_config(plan: Plan, name: str, common: dict[str, Any]) -> MagConfig:
         proxy_coa=MAGS[name],
         lma=LMA,
         lifetime_s=LIFETIME_S,
+        update_notifications=name not in plan.deaf,
         router=RouterVariables(max_rtr_adv_interval_s=30),
     )
 

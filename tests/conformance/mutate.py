@@ -31,6 +31,9 @@ TESTS = (
     "tests/nodes/test_lma.py",
     "tests/nodes/test_mag.py",
     "tests/nodes/test_flow_mobility.py",
+    "tests/nodes/test_lent_prefixes.py",
+    "tests/nodes/test_restarts.py",
+    "tests/nodes/test_two_interfaces.py",
     "tests/nodes/test_uplink_following.py",
 )
 NOT_THIS = "tests/conformance/test_mutations.py"
@@ -87,7 +90,7 @@ def try_out(mutation: Mutation) -> Outcome:
                 shutil.copy(source, copy / item)
         path = copy / mutation.file
         path.write_text(broken(mutation, path.read_text(encoding="utf-8")), encoding="utf-8")
-        own = [str(test) for test in (_tests_of(mutation.file),) if (ROOT / test).exists()]
+        own = _tests_of(mutation.file)
         command = [sys.executable, "-m", "pytest", "-q", "-m", "not system", "--no-header"]
         command += ["-p", "no:cacheprovider", "-p", "no:xdist", f"--maxfail={MOST_FAILURES}"]
         done = subprocess.run(
@@ -105,10 +108,11 @@ def try_out(mutation: Mutation) -> Outcome:
     return Outcome(mutation, tuple(found))
 
 
-def _tests_of(file: str) -> Path:
-    """The tests of a module lie where the module does."""
-    path = Path("tests", file)
-    return path.with_name(f"test_{path.name}")
+def _tests_of(file: str) -> list[str]:
+    """The tests of a module lie where the module does; some have several files."""
+    module = Path(file)
+    folder = ROOT / "tests" / module.parent
+    return [str(path.relative_to(ROOT)) for path in sorted(folder.glob(f"test_{module.stem}*.py"))]
 
 
 def document(outcomes: list[Outcome]) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv6Network
 from typing import Any
 
 import pytest
@@ -19,118 +18,20 @@ from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.wire.codec import decode, encode
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.messages import (
-    BindingError,
-    BindingRevocationAcknowledgement,
-    BindingRevocationIndication,
-    Heartbeat,
     Message,
-    ProxyBindingAcknowledgement,
-    ProxyBindingUpdate,
-    UpdateNotification,
-    UpdateNotificationAcknowledgement,
-)
-from nodes.wire.options import (
-    AccessLinkReport,
-    AccessTechnologyType,
-    AlternateCareOfAddress,
-    HandoffIndicator,
-    HomeNetworkPrefix,
-    LinkLocalAddress,
-    MobileNodeIdentifier,
-    MobileNodeLinkLayerIdentifier,
-    Option,
-    RestartCounter,
-    Timestamp,
 )
 from nodes.wire.traffic_selector import IPv6TrafficSelector
-from tests.domain import BOOT_UNIX_NS, LMA, Domain
+from tests.domain import LMA
+from tests.hostile import MESSAGES, PLAUSIBLE, Hostile
 from tests.invariants import Ledger, check, check_empty, check_quiet, described
-from tests.messages import message_strategy
-from tests.sequences import PREFIXES, SIGNALLING, STRANGER, Honest, hostile
+from tests.sequences import PREFIXES, SIGNALLING, STRANGER, Honest
 from tests.world import World
-from tests.world_plan import MAGS, MOBILE_NODES, PORTS, Plan
-
-EXAMPLES = settings.default.max_examples
-LINK_LAYERS = [port.link_layer for port in PORTS.values()]
-
-
-def _some(strategy: st.SearchStrategy[Any], most: int = 1) -> st.SearchStrategy[list[Any]]:
-    return st.lists(strategy, max_size=most)
-
-
-def _options() -> st.SearchStrategy[tuple[Option, ...]]:
-    """Options with the names and numbers of the domain, so that they get past the first check."""
-    stamps = st.floats(0, 200).map(lambda seconds: BOOT_UNIX_NS + round(seconds * 1e9))
-    groups = st.tuples(
-        _some(st.sampled_from([*MOBILE_NODES, "nobody"]).map(MobileNodeIdentifier.of)),
-        _some(st.builds(HomeNetworkPrefix.of, st.sampled_from(PREFIXES), st.booleans()), 3),
-        _some(st.just(HomeNetworkPrefix(IPv6Network("::/0")[0], 0))),
-        _some(st.integers(0, 7).map(HandoffIndicator)),
-        _some(st.sampled_from([0, 4, 5, 8]).map(AccessTechnologyType)),
-        _some(st.sampled_from([*LINK_LAYERS, b"", bytes(6)]).map(MobileNodeLinkLayerIdentifier)),
-        _some(stamps.map(Timestamp.of_unix_ns)),
-        _some(st.sampled_from([*MAGS.values(), STRANGER]).map(AlternateCareOfAddress)),
-        _some(st.integers(0, 3).map(RestartCounter)),
-        _some(st.just(LinkLocalAddress(PORTS["mn1-wlan"].link_local))),
-        _some(st.builds(AccessLinkReport, st.integers(0, 100), st.integers(0, 100))),
-    )
-    return groups.map(lambda found: tuple(option for group in found for option in group))
-
-
-# Nodes begin with random numbers; these are what lucky guesses would be.
-SEQUENCES = st.integers(0, 0xFFFF)
-PLAUSIBLE: st.SearchStrategy[Message] = st.one_of(
-    st.builds(
-        ProxyBindingUpdate,
-        SEQUENCES,
-        st.sampled_from([0, 1, 900]),
-        _options(),
-        proxy_registration=st.booleans(),
-    ),
-    st.builds(
-        ProxyBindingAcknowledgement,
-        st.sampled_from([0, 1, 128, 155, 156, 157, 160]),
-        SEQUENCES,
-        st.sampled_from([0, 1, 900]),
-        _options(),
-    ),
-    st.builds(
-        UpdateNotification, SEQUENCES, st.integers(0, 9), _options(), st.booleans(), st.booleans()
-    ),
-    st.builds(
-        UpdateNotificationAcknowledgement, SEQUENCES, st.sampled_from([0, 131, 132]), _options()
-    ),
-    st.builds(
-        BindingRevocationIndication,
-        st.integers(0, 130),
-        SEQUENCES,
-        _options(),
-        global_revocation=st.booleans(),
-    ),
-    st.builds(BindingRevocationAcknowledgement, st.sampled_from([0, 1, 128, 130]), SEQUENCES),
-    st.builds(Heartbeat, SEQUENCES, st.booleans(), st.booleans(), _options()),
-    st.builds(BindingError, st.integers(0, 3)),
-    message_strategy(),
-)
-# All mandatory options, in time: most are accepted if they come from a MAG.
-REQUESTS = st.builds(
-    Domain.pbu,
-    st.sampled_from([2.0, 2.3, 3.0, 5.0, 13.0]),
-    mn=st.sampled_from(MOBILE_NODES),
-    prefixes=st.lists(st.sampled_from([IPv6Network("::/0"), *PREFIXES]), min_size=1, max_size=2),
-    handoff=st.integers(1, 6),
-    technology=st.sampled_from([4, 5, 8]),
-    link_layer=st.sampled_from([*LINK_LAYERS, None]),
-    timestamp=st.booleans(),
-    sequence=SEQUENCES,
-    lifetime=st.sampled_from([0, 1, 900]),
-)
-MESSAGES = st.one_of(REQUESTS, PLAUSIBLE)
+from tests.world_plan import MAGS, MOBILE_NODES, Plan
 
 TestWholeDomain = Honest.TestCase
-TestWholeDomain.settings = settings(max_examples=EXAMPLES, stateful_step_count=30)
-TestLyingPeers = hostile(MESSAGES).TestCase
-TestLyingPeers.settings = settings(max_examples=EXAMPLES, stateful_step_count=30)
+TestWholeDomain.settings = settings()
+TestLyingPeers = Hostile.TestCase
+TestLyingPeers.settings = settings()
 
 
 def settled(plan: Plan | None = None) -> World:
