@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 from controllers.exchanges import Dump, Exchanges
@@ -22,6 +23,15 @@ class CountedRule(NamedTuple):
 
 Counted = dict[str, tuple[CountedRule, ...]]
 """By switch."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What a flow's rule had counted at the last reading, and at the last one of another path."""
+
+    mags: tuple[IPv6Address, ...]
+    counted: tuple[int, int] = (0, 0)
+    before: tuple[int, int] = (0, 0)
 
 
 @dataclass(eq=False)
@@ -44,6 +54,7 @@ class FlowCounts:
         self._switches = switches
         self._exchanges = exchanges
         self._collections: list[_Collection] = []
+        self._readings: dict[Owner, _Reading] = {}
 
     def collect(self, report: Callable[[Counted], None], now: float) -> None:
         """Ask all switches that are ready; `report` what those that answer have counted."""
@@ -73,7 +84,9 @@ class FlowCounts:
             collection.report(collection.counted)
 
     def statistics(self, counted: Counted) -> Statistics:
-        """Of each flow with rules that are in force, at the switch nearest to the LMA."""
+        """Of each flow with rules that are in force, at the switch nearest to the LMA, where a move
+        leaves the counters as they are: so of a path it is what has come since the last reading
+        before the flow had it."""
         sums: dict[tuple[str, Owner], tuple[int, int]] = {}
         for name, rules in counted.items():
             for entry in rules:
@@ -87,17 +100,25 @@ class FlowCounts:
                 continue
             places = sorted(self._desired.rules(owner), key=self._fabric.depth)
             first = next((name for name in places if (name, owner) in sums), None)
-            if first is not None:
-                packets, octets = sums[first, owner]
-                found.append(
-                    FlowCount(
-                        key=intent.flow.key,
-                        mags=intent.path.mags,
-                        packets=packets,
-                        octets=octets,
-                    )
-                )
+            if first is None:
+                continue
+            mags = intent.path.mags
+            packets, octets = self._since(owner, mags, sums[first, owner])
+            found.append(FlowCount(key=intent.flow.key, mags=mags, packets=packets, octets=octets))
+        self._readings = {o: r for o, r in self._readings.items() if o in self._desired.agreed}
         return Statistics(flows=tuple(found))
+
+    def _since(
+        self, owner: Owner, mags: tuple[IPv6Address, ...], counted: tuple[int, int]
+    ) -> tuple[int, int]:
+        """What the path to `mags` has had."""
+        reading = self._readings.setdefault(owner, _Reading(mags))
+        if reading.mags != mags:
+            reading.mags, reading.before = mags, reading.counted
+        if counted < reading.counted:
+            reading.before = (0, 0)  # the rule is a new one
+        reading.counted = counted
+        return counted[0] - reading.before[0], counted[1] - reading.before[1]
 
     def listing(self, counted: Counted, moving: Iterable[Owner]) -> dict[str, Any]:
         """The result of `ListFlows`."""

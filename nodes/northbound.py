@@ -128,7 +128,7 @@ class Switches(
 
 
 class FlowCount(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the first switch that has a rule for the flow has counted since the rule is there."""
+    """What the first switch that has a rule for the flow has counted since it has this path."""
 
     key: FlowKey
     mags: tuple[IPv6Address, ...]

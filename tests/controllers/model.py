@@ -87,6 +87,7 @@ class ModelSwitch:
     def reset(self, rules: Iterable[Rule] = ()) -> None:
         """It has started anew: with an empty table, or an old one."""
         self.tables.rules.clear()
+        self.tables.packets.clear()
         for rule in rules:
             self.tables.add(rule)
 
@@ -95,7 +96,11 @@ class ModelSwitch:
         message = self.inbox.popleft()
         answers: list[tuple[str, int, Any]] = []
         if isinstance(message, RequestDump):
-            rules = [CountedRule(rule, 1, 100) for rule in self.table]
+            counted = self.tables.packets
+            rules = [
+                CountedRule(rule, counted[rule.identity], 100 * counted[rule.identity])
+                for rule in self.table
+            ]
             answers.append(("dump", message.xid, rules))
         else:
             self.received.append(message)

@@ -25,6 +25,7 @@ from tests.controllers.fabrics import HOME, MAG1, MAG2, MAG3, OTHER_HOME, descri
 from tests.controllers.model import World, default, flow, packet, path, tunnelled
 
 MN = HOME[1]
+Mags = tuple[IPv6Address, ...]
 NO_SPI = "OpenFlow 1.3 has no such field; expected a selector without SPI"
 
 
@@ -728,7 +729,8 @@ def test_a_sync_leaves_out_what_openflow_cannot_express(world: World) -> None:
 # Statistics
 
 
-def test_statistics_come_at_the_interval_while_the_lma_listens() -> None:
+@pytest.fixture
+def counting() -> World:
     world = World(description(), Timers(statistics_interval_ms=500))
     world.core.connected(1)
     world.connect()
@@ -737,16 +739,61 @@ def test_statistics_come_at_the_interval_while_the_lma_listens() -> None:
     world.request(AddFlow(id=2, flow=flow(7, HOME, 80), path=path(7, MAG2)))
     world.deliver()
     world.events.clear()
-    world.wait(1.1)
-    counts = [event for event in world.events if isinstance(event, Statistics)]
-    assert len(counts) == 2
-    (count,) = counts[0].flows
-    assert (count.key, count.mags, count.packets, count.octets) == (7, (MAG2,), 1, 100)
-    world.core.disconnected(1)
+    return world
+
+
+def counts(world: World) -> list[tuple[Mags, int, int]]:
+    found = [
+        (count.mags, count.packets, count.octets)
+        for event in world.events
+        if isinstance(event, Statistics)
+        for count in event.flows
+        if count.key == 7
+    ]
     world.events.clear()
-    world.wait(5)
-    assert world.events == []
-    assert world.core.deadline() is None
+    return found
+
+
+def test_statistics_come_at_the_interval_while_the_lma_listens(counting: World) -> None:
+    counting.walk(packet(MN, 80))
+    counting.wait(1.1)
+    assert counts(counting) == [((MAG2,), 1, 100), ((MAG2,), 1, 100)]
+    counting.core.disconnected(1)
+    counting.wait(5)
+    assert counting.events == []
+    assert counting.core.deadline() is None
+
+
+def test_each_path_of_a_flow_has_a_count_of_its_own(counting: World) -> None:
+    """Up to the last reading before a move packets are those of the old path."""
+    counting.walk(packet(MN, 80))
+    counting.wait(0.6)
+    counting.walk(packet(MN, 80))
+    counting.request(MoveFlows(id=3, paths=(path(7, MAG1),)))
+    counting.deliver()
+    counting.wait(0.5)
+    counting.walk(packet(MN, 80))
+    counting.wait(0.5)
+    assert counts(counting) == [((MAG2,), 1, 100), ((MAG1,), 1, 100), ((MAG1,), 2, 200)]
+
+
+def test_a_rule_that_is_there_anew_counts_from_nothing(counting: World) -> None:
+    for _ in range(3):
+        counting.walk(packet(MN, 80))
+    counting.wait(0.6)
+    counting.disconnect("s1")
+    counting.switches["s1"].reset()
+    counting.connect("s1")
+    counting.deliver()
+    counting.walk(packet(MN, 80))
+    counting.wait(0.5)
+    assert counts(counting) == [((MAG2,), 3, 300), ((MAG2,), 1, 100)]
+
+
+def test_a_switch_that_does_not_answer_is_left_out(counting: World) -> None:
+    counting.switches["s4"].mute = True
+    counting.wait(4)
+    assert [mags for mags, _, _ in counts(counting)] != []
 
 
 def test_a_network_of_63_bits_is_both_its_prefixes(world: World) -> None:

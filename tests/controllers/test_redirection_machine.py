@@ -3,9 +3,9 @@ lost where no switch has lost its table, and in the end the switches have just w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,13 +19,14 @@ from hypothesis.stateful import (
 
 from controllers.config import Timers
 from controllers.openflow import Rule
-from controllers.rules import Rules, base_rules, flow_rules, prefix_rules
+from controllers.rules import Rules, base_rules, flow_rules, prefix_rules, redirect_rules
 from nodes.northbound import (
     AddFlow,
     Attach,
     Detach,
     Flow,
     FlowPath,
+    Mode,
     MoveFlows,
     RemoveFlow,
     Reply,
@@ -33,7 +34,7 @@ from nodes.northbound import (
     Sync,
 )
 from tests.controllers.fabrics import HOME, OTHER_HOME, descriptions
-from tests.controllers.model import World, default, flow, packet, path
+from tests.controllers.model import World, default, flow, packet, path, tunnelled
 
 PREFIXES = (HOME, OTHER_HOME)
 # Key, first and last port: two that have packets in common, in both orders of precedence.
@@ -47,7 +48,9 @@ TIMERS = Timers(
     retry_ms=1_000,
     statistics_interval_ms=0,
 )
+MODES: tuple[Mode, ...] = ("sdn-core", "sdn-assisted")
 Mags = tuple[IPv6Address, ...]
+T = TypeVar("T")
 switches = st.integers(0, 7)
 mags = st.lists(st.integers(0, 5), max_size=3)
 
@@ -56,14 +59,15 @@ class ModelLma:
     """What it has been told that holds, what it has asked for, and what may have been in force
     since the last time at which all was quiet."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode) -> None:
+        self.mode = mode
         self.defaults: dict[IPv6Network, IPv6Address | None] = {}
         self.flows: dict[int, tuple[Flow, FlowPath]] = {}
         self.asked: dict[int, Request] = {}
         self.epoch = 1
         self.next_id = 1
         self.possible_defaults: dict[IPv6Network, set[Mags]] = {}
-        self.possible_flows: dict[int, list[tuple[Flow, Mags]]] = {}
+        self.possible_flows: dict[int, list[tuple[Flow, FlowPath]]] = {}
         self.settle()
 
     def settle(self) -> None:
@@ -86,19 +90,19 @@ class ModelLma:
             case Detach(prefix=prefix):
                 self.possible_defaults[prefix].add(())
             case AddFlow(flow=added, path=way):
-                states = self.possible_flows.setdefault(added.key, [(added, ())])
-                states += [(known, way.mags) for known, _ in tuple(states)]
-                states.append((added, way.mags))
+                states = self.possible_flows.setdefault(added.key, [(added, path(added.key))])
+                states += [(known, way) for known, _ in tuple(states)]
+                states.append((added, way))
                 if any(known != added for known, _ in states):
                     # Where their packets differ there is a moment without a rule.
-                    states += [(known, ()) for known, _ in tuple(states)]
+                    states += [(known, path(added.key)) for known, _ in tuple(states)]
             case MoveFlows(paths=ways):
                 for way in ways:
                     states = self.possible_flows[way.key]
-                    states += [(known, way.mags) for known, _ in tuple(states)]
+                    states += [(known, way) for known, _ in tuple(states)]
             case RemoveFlow(key=key):
                 states = self.possible_flows.setdefault(key, [])
-                states += [(known, ()) for known, _ in tuple(states)]
+                states += [(known, path(key)) for known, _ in tuple(states)]
 
     def take(self, reply: Reply) -> Request | None:
         request = self.asked.pop(reply.id, None)
@@ -124,7 +128,7 @@ class ModelLma:
         return Sync(
             id=self.identity(),
             epoch=self.epoch,
-            mode="sdn-core",
+            mode=self.mode,
             prefixes=tuple(default(p, mag) for p, mag in self.defaults.items()),
             flows=tuple(known for known, _ in self.flows.values()),
             paths=tuple(way for _, way in self.flows.values()),
@@ -138,11 +142,17 @@ class ModelLma:
             key=lambda states: states[0][0].priority,
         )
         for states in candidates:
-            here = [way for known, way in states if applies(known, prefix, port)]
+            here = [way.mags for known, way in states if applies(known, prefix, port)]
             found += [way for way in here if way]
             if len(here) == len(states) and all(here):
                 return found
         return found + list(self.possible_defaults[prefix])
+
+    def allowed_from(self, anchor: IPv6Address, key: int) -> list[Mags]:
+        """The same for packets that the LMA sends to `anchor` with a flow's label."""
+        states = self.possible_flows.get(key, [])
+        ways = [redirected(way, anchor) for _, way in states]
+        return ways or [(anchor,)]
 
 
 def applies(known: Flow, prefix: IPv6Network, port: int) -> bool:
@@ -151,12 +161,17 @@ def applies(known: Flow, prefix: IPv6Network, port: int) -> bool:
     return prefix in known.prefixes and first <= port <= last
 
 
+def redirected(way: FlowPath, anchor: IPv6Address) -> Mags:
+    """Who gets the packets that the LMA sends to `anchor`."""
+    return way.mags if way.anchor == anchor and way.mags else (anchor,)
+
+
 class AnyOrder(RuleBasedStateMachine):
-    @initialize(description=descriptions())
-    def begin(self, description: Any) -> None:
+    @initialize(description=descriptions(), mode=st.sampled_from(MODES))
+    def begin(self, description: Any, mode: Mode) -> None:
         self.world = World(description, TIMERS)
         self.names = list(self.world.switches)
-        self.lma = ModelLma()
+        self.lma = ModelLma(mode)
         self.connection = 0
         self.damaged: set[str] = set()
         self.old_tables: dict[str, set[Rule]] = {}
@@ -192,10 +207,31 @@ class AnyOrder(RuleBasedStateMachine):
         was away has to remove, it removes when it is back."""
         if self.world.cuts or self.damaged or self.lma.asked or request is None:
             return
-        for prefix in PREFIXES:
-            for port in PORTS:
-                reached = self.world.walk(packet(prefix[1], port))
-                assert reached == sorted(self.names_of(self.expected(prefix, port)))
+        for reached, ways in self.walks(self.expected, self.expected_from):
+            assert reached == sorted(self.names_of(ways))
+
+    def walks(
+        self,
+        of_packet: Callable[[IPv6Network, int], T],
+        of_tunnel: Callable[[IPv6Address, int], T],
+    ) -> Iterator[tuple[list[str], T]]:
+        """Packets of each kind: who gets them, and what a function says about it."""
+        if self.lma.mode == "sdn-core":
+            for prefix in PREFIXES:
+                for port in PORTS:
+                    reached = self.world.walk(packet(prefix[1], port))
+                    yield reached, of_packet(prefix, port)
+        else:
+            for mag in self.world.fabric.mags:
+                for key in SHAPES:
+                    (address,) = mag.addresses
+                    reached = self.world.walk(tunnelled(address, key))
+                    yield reached, of_tunnel(address, key)
+
+    def expected_from(self, anchor: IPv6Address, key: int) -> Mags:
+        if key not in self.lma.flows:
+            return (anchor,)
+        return redirected(self.lma.flows[key][1], anchor)
 
     def expected(self, prefix: IPv6Network, port: int) -> Mags:
         for known, way in sorted(self.lma.flows.values(), key=lambda entry: entry[0].priority):
@@ -221,11 +257,16 @@ class AnyOrder(RuleBasedStateMachine):
     def detach(self, prefix: IPv6Network) -> None:
         self.ask(Detach(id=self.lma.identity(), prefix=prefix))
 
-    @rule(key=st.sampled_from(sorted(SHAPES)), shape=st.sampled_from(sorted(SHAPES)), numbers=mags)
-    def add_flow(self, key: int, shape: int, numbers: list[int]) -> None:
+    @rule(
+        key=st.sampled_from(sorted(SHAPES)),
+        shape=st.sampled_from(sorted(SHAPES)),
+        numbers=mags,
+        anchor=st.integers(0, 5),
+    )
+    def add_flow(self, key: int, shape: int, numbers: list[int], anchor: int) -> None:
         first, last = SHAPES[shape]
         added = flow(key, PREFIXES[key % 2], first, last)
-        way = path(key, *self.some(numbers))
+        way = path(key, *self.some(numbers), anchor=self.some([anchor])[0])
         self.ask(AddFlow(id=self.lma.identity(), flow=added, path=way))
 
     def known(self) -> list[int]:
@@ -237,7 +278,9 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data(), numbers=mags)
     def move_flows(self, data: st.DataObject, numbers: list[int]) -> None:
         keys = data.draw(st.lists(st.sampled_from(self.known()), min_size=1, unique=True))
-        ways = tuple(path(key, *self.some(numbers)) for key in keys)
+        ways = tuple(
+            path(key, *self.some(numbers), anchor=self.lma.flows[key][1].anchor) for key in keys
+        )
         self.ask(MoveFlows(id=self.lma.identity(), paths=ways))
 
     @precondition(lambda self: self.lma.flows)
@@ -364,24 +407,26 @@ class AnyOrder(RuleBasedStateMachine):
         self.lma.settle()
 
     def wanted(self) -> Iterator[Rules]:
-        for prefix, mag in self.lma.defaults.items():
+        defaults = self.lma.defaults if self.lma.mode == "sdn-core" else {}
+        for prefix, mag in defaults.items():
             yield prefix_rules(self.world.fabric, default(prefix, mag))
         for known, way in self.lma.flows.values():
-            yield flow_rules(self.world.fabric, known, way.mags)
+            if self.lma.mode == "sdn-core":
+                yield flow_rules(self.world.fabric, known, way.mags)
+            else:
+                yield redirect_rules(self.world.fabric, known, way)
 
     @invariant()
     def check_packets(self) -> None:
         if not hasattr(self, "world"):
             return
-        for prefix in PREFIXES:
-            for port in PORTS:
-                reached = self.world.walk(packet(prefix[1], port))
-                assert len(set(reached)) == len(reached)
-                if self.damaged:
-                    continue
-                allowed = [self.names_of(way) for way in self.lma.allowed(prefix, port)]
-                assert set(reached) <= {name for names in allowed for name in names}
-                assert reached or [] in allowed
+        for reached, ways in self.walks(self.lma.allowed, self.lma.allowed_from):
+            assert len(set(reached)) == len(reached)
+            if self.damaged:
+                continue
+            allowed = [self.names_of(way) for way in ways]
+            assert set(reached) <= {name for names in allowed for name in names}
+            assert reached or [] in allowed
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
