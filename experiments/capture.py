@@ -23,11 +23,13 @@ from typing import BinaryIO, NamedTuple
 from experiments.capture_plan import (
     BLOCK_BYTES,
     CHANNEL_FRAME_BYTES,
+    DATA_FRAME_BYTES,
     Place,
     channel_frames,
     channels,
     expected_frames,
     places,
+    ring_bytes,
     ring_frames,
 )
 from experiments.packet_filter import (
@@ -61,13 +63,12 @@ _FRAME_HEAD = struct.Struct("=IIIHHII")
 # The kernel's offset of the Ethernet header in a frame.
 FRAME_OVERHEAD = 66
 
-DATA_FRAME_BYTES = 256
 CONTROL_FRAME_BYTES = 2048
 CONTROL_FRAMES = 512
 # Of layer-2 signalling on an access link: two for an attachment, and a few that are repeated.
 ATTACHMENT_FRAMES = 64
-# The guest has 128 MB in all.
-MEMORY_LIMIT_BYTES = 64 << 20
+# A guest gets what its rings take; a mistake in an experiment must not take the machine's memory.
+MEMORY_LIMIT_BYTES = 512 << 20
 
 MIRROR_MAC = "02:00:00:00:ff:02"
 NANOSECONDS = 1_000_000_000
@@ -189,11 +190,7 @@ class Capture:
         and OSError.
         """
         expected = expected_frames(spec)
-        needed = sum(
-            ring_frames(count, DATA_FRAME_BYTES) * DATA_FRAME_BYTES
-            for both in expected.values()
-            for count in both
-        )
+        needed = ring_bytes(spec)
         if needed > MEMORY_LIMIT_BYTES:
             raise ValueError(
                 f"flows: capturing them takes {needed >> 20} MiB of memory, at most "

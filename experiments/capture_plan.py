@@ -13,6 +13,7 @@ from topologies.model import BITS_PER_BYTE, Role, Topology
 from topologies.plan import PACKET_BYTES, other_end
 
 BLOCK_BYTES = 65536
+DATA_FRAME_BYTES = 256
 # Of a connection of the controller. Rules that are sent together may make one long segment.
 CHANNEL_FRAME_BYTES = 4096
 CHANNEL_FRAMES, CHANNEL_FRAMES_PER_S = 256, 8
@@ -102,11 +103,13 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
 
 
 def _segments(topology: Topology, access: str, flows: Sequence[TcpDownload]) -> int:
-    """Segments that fill the line of an access while `flows` last; they share it."""
+    """Segments that fill the line of an access while `flows` last; they share it. Those of a paced
+    sender fill no more than its rate."""
     if not flows:
         return 0
     seconds = max(flow.until_s for flow in flows) - min(flow.from_s for flow in flows)
     rate_mbit = topology.access_link(access).downlink.rate_mbit or UNLIMITED_MBIT
+    rate_mbit = min(rate_mbit, math.fsum(flow.rate_mbit or math.inf for flow in flows))
     return math.ceil(rate_mbit * 1e6 * seconds / BITS_PER_BYTE / PACKET_BYTES)
 
 
@@ -119,6 +122,15 @@ def ring_frames(expected: int, frame_bytes: int) -> int:
     """Frames of a ring that holds `expected` packets and a margin: whole blocks of 64 KiB."""
     per_block = BLOCK_BYTES // frame_bytes
     return math.ceil((expected * MARGIN + MARGIN_FRAMES) / per_block) * per_block
+
+
+def ring_bytes(spec: RunSpec) -> int:
+    """Memory of all rings for a run's traffic."""
+    return sum(
+        ring_frames(count, DATA_FRAME_BYTES) * DATA_FRAME_BYTES
+        for both in expected_frames(spec).values()
+        for count in both
+    )
 
 
 def channel_frames(spec: RunSpec) -> int:

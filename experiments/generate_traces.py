@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from experiments.link_changes import FOLDER
 # Log-distance path loss in an office (exponent 3.5, 40 dB at 1 m), 20 dBm sent, -90 dBm of noise.
 SENT_DBM, NOISE_DBM, FIRST_METRE_DB, EXPONENT = 20.0, -90.0, 40.0, 3.5
 WALK_M_PER_S, NEAREST_M, FARTHEST_M, STEP_S = 1.4, 5.0, 45.0, 0.5
+# Shadowing by people and doors: normal, in dB, forgotten within some steps.
+SHADOWING_DB, SHADOWING_MEMORY = 3.0, 0.7
 BEST_SNR_DB, WORST_SNR_DB = 40.0, 12.0
 # A station's share of the channel; below the best SNR the rate falls as 802.11's steps do.
 BEST_MBIT, LEAST_MBIT = 50.0, 1.0
@@ -41,8 +44,11 @@ def walk_table() -> str:
         "# Somebody walks from 5 m to 45 m from the access point at 1.4 m/s, and back.",
         "time_s,rate_mbit,loss,quality",
     ]
+    rng, shadow = random.Random(1), 0.0
     for time, metres in walk():
-        percent = quality(snr_db(metres))
+        fresh = rng.gauss(0.0, SHADOWING_DB * math.sqrt(1 - SHADOWING_MEMORY**2))
+        shadow = shadow * SHADOWING_MEMORY + fresh
+        percent = quality(snr_db(metres) + shadow)
         rate = max(LEAST_MBIT, round(BEST_MBIT * percent / 100, 1))
         # Retransmissions hide losses until the last quarter of the range.
         loss = round(max(0.0, (25 - percent) / 25) ** 2 * 0.5, 4)

@@ -172,14 +172,16 @@ class _Schedule:
             if values and change.direction in (direction, "both"):
                 before = self._network.direction(change.link, direction)
                 self._network.change_link(change.link, direction, replace(before, **values))
-        if change.quality is not None:
-            mag = self._job.spec.topology.links[change.link].ends[0]
-            self._report(mag, change.link, change.quality)
-
-    def _report(self, mag: str, link: str, quality: int) -> None:
-        interface = self._job.spec.topology.links[link].interface(mag)
-        request = {"op": "report-link", "interface": interface, "quality": quality}
-        control_request(self._state / f"{mag}.sock", request)
+        if change.quality is not None or change.load is not None:
+            link = self._job.spec.topology.links[change.link]
+            mag = link.ends[0]
+            request = {
+                "op": "report-link",
+                "interface": link.interface(mag),
+                "quality": change.quality,
+                "load": change.load,
+            }
+            control_request(self._state / f"{mag}.sock", request)
 
     def _move(self, number: int) -> None:
         spec = self._job.spec

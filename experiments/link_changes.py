@@ -14,7 +14,7 @@ from experiments.spec import LinkChange, LinkTrace, RunSpec
 from nodes.strict import MISSING, InputError, convert
 
 FOLDER = Path(__file__).parent / "access_traces"
-VALUES = ("rate_mbit", "delay_ms", "loss", "quality")
+VALUES = ("rate_mbit", "delay_ms", "loss", "quality", "load")
 # As `experiments.experiment.GOLDEN`: the seeds spread over a trace evenly, however many there are.
 GOLDEN = (math.sqrt(5) - 1) / 2
 MS_PER_S = 1000

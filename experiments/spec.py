@@ -21,6 +21,7 @@ from topologies.switching import switch_of
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
+Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
 
 
@@ -107,12 +108,14 @@ class TcpDownload(
     tag_field="kind",
     tag="tcp",
 ):
-    """A bulk download from CN to MN; `congestion` is the sender's congestion control."""
+    """A bulk download from CN to MN; `congestion` is the sender's congestion control. With
+    `rate_mbit` the sender paces itself to it, as a server of video does."""
 
     anchor: str
     start: str
     port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
     congestion: Literal["cubic", "bbr", "reno"] = "cubic"
+    rate_mbit: Positive | None = None
     from_s: NonNegative = 5.0
     until_s: Positive = 29.0
 
@@ -133,8 +136,8 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """From `at_s` seconds of the run on, these values hold for a direction of a link, or for both;
-    values that aren't given stay. `quality` (percent) is what the MAG learns of an access link, and
-    reports to the LMA (docs/access-link-report.md)."""
+    values that aren't given stay. `quality` and `load` (percent) are what the MAG learns of an
+    access link, and reports to the LMA (docs/access-link-report.md)."""
 
     at_s: NonNegative
     link: str
@@ -142,7 +145,8 @@ class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     delay_ms: NonNegative | None = None
     rate_mbit: Positive | None = None
     loss: Probability | None = None
-    quality: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
+    quality: Percent | None = None
+    load: Percent | None = None
 
 
 class LinkTrace(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -300,11 +304,12 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 known = ", ".join(self.topology.links)
                 raise ValueError(f"{key}.link: {link!r}; expected one of {known}")
         for number, change in enumerate(self.changes):
-            if change.quality is not None and self.topology.links[change.link].access is None:
-                raise ValueError(
-                    f"changes[{number}].quality: {change.quality}; "
-                    f"{change.link} is no access link, expected none"
-                )
+            for key, value in (("quality", change.quality), ("load", change.load)):
+                if value is not None and self.topology.links[change.link].access is None:
+                    raise ValueError(
+                        f"changes[{number}].{key}: {value}; "
+                        f"{change.link} is no access link, expected none"
+                    )
 
     def _check_dynamic(self, number: int, attachment: Attachment) -> None:
         if not attachment.dynamic:

@@ -272,8 +272,13 @@ def terminal_summary(results_dir: Path) -> str:
     lines += _price_of_signalling(moves, delays)
     lines.append(_signalling(moves))
     # A line per question that the figures answer: floor, loss and order, the flow that stays.
-    worst = [f"{model} {group['excess_ms'].max() + 0.0:.2f}" for model, group in _by_model(moves)]
-    lines.append("Largest excess over the floor in ms: " + ", ".join(worst) + ".")
+    worst = [
+        f"{model} {group['excess_ms'].max() + 0.0:.2f}"
+        for model, group in _by_model(moves)
+        if group["excess_ms"].notna().any()
+    ]
+    if worst:
+        lines.append("Largest excess over the floor in ms: " + ", ".join(worst) + ".")
     lost, sent = (moves[name].sum() + moves[f"uplink_{name}"].sum() for name in ("lost", "sent"))
     parts = []
     for direction in ordered(list(moves["direction"]), DIRECTION_ORDER):

@@ -29,7 +29,7 @@ from types import FrameType
 from typing import Literal, NamedTuple
 
 from experiments.spec import RunSpec, TcpDownload, UdpFlow
-from topologies.model import Role
+from topologies.model import BITS_PER_BYTE, Role
 from topologies.namespaces import set_timer_slack
 from topologies.plan import addresses
 
@@ -38,7 +38,7 @@ NANOSECONDS_PER_MS = 1_000_000
 TIMER_ABSTIME = 1
 TIMER_SLACK_NS = 1
 RTMGRP_IPV6_IFADDR = 0x100
-SO_SNDBUFFORCE, SO_RCVBUFFORCE = 32, 33
+SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MAX_PACING_RATE = 32, 33, 47
 
 # What starts every payload: mark, flow id, sequence number.
 PAYLOAD_HEAD = struct.Struct("!2sHI")
@@ -233,6 +233,7 @@ class TcpTransfer:
     congestion: str
     from_s: float
     until_s: float
+    rate_mbit: float | None = None
 
 
 def tcp_transfers(spec: RunSpec, mn_addresses: Mapping[str, IPv6Address]) -> list[TcpTransfer]:
@@ -248,6 +249,7 @@ def tcp_transfers(spec: RunSpec, mn_addresses: Mapping[str, IPv6Address]) -> lis
             congestion=flow.congestion,
             from_s=flow.from_s,
             until_s=flow.until_s,
+            rate_mbit=flow.rate_mbit,
         )
         for name, flow in spec.flows.items()
         if isinstance(flow, TcpDownload)
@@ -281,6 +283,9 @@ def serve_tcp(transfer: TcpTransfer, start_ns: int) -> None:
     with channel:
         channel.setblocking(False)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if transfer.rate_mbit is not None:
+            octets_per_s = round(transfer.rate_mbit * 1e6 / BITS_PER_BYTE)
+            channel.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, octets_per_s)
         chunk = bytes(TCP_WAKE_BYTES)
         total = 0
         while _wait(end_ns, channel, write=True):

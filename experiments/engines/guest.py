@@ -8,11 +8,13 @@ computes in.
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import sys
 import tempfile
 from pathlib import Path
 
+from experiments.capture_plan import ring_bytes
 from experiments.engines.base import (
     CONSOLE,
     OUTCOME,
@@ -23,9 +25,12 @@ from experiments.engines.base import (
 )
 from experiments.engines.kernel_cache import Kernel
 from experiments.engines.process import LimitExceeded, run_process
+from experiments.job import Job
+from nodes.strict import from_json
 
 INIT = Path(__file__).with_name("guest-init.sh")
 MEMORY_MIB = 112
+RINGS_MIB = 24  # of these, for captured packets
 # Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
@@ -97,11 +102,15 @@ class GuestEngine:
 def memory_mib(folder: Path) -> int:
     """Memory of the guest for the run in `folder`, or for a check, which has no job."""
     try:
-        job = json.loads((folder / "job.json").read_bytes())
+        job = from_json((folder / "job.json").read_bytes(), Job, "job.json")
     except FileNotFoundError:
         return MEMORY_MIB
-    nodes = job["spec"]["topology"]["nodes"].values()
-    return MEMORY_MIB + (SWITCHING_MIB if any(n["role"] == "switch" for n in nodes) else 0)
+    rings_mib = math.ceil(ring_bytes(job.spec) / (1 << 20))
+    return (
+        MEMORY_MIB
+        + max(0, rings_mib - RINGS_MIB)
+        + (SWITCHING_MIB if job.spec.topology.switches else 0)
+    )
 
 
 def outcome(folder: Path, wall_s: float) -> Outcome:

@@ -185,14 +185,14 @@ def _axes(plot: Plot, rows: pd.DataFrame, grid: Sequence[Axes]) -> None:
         return
     first.set_ylabel(plot.y_label)
     if not plot.log_x:
-        first.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        first.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     low, high = first.get_ylim()
     # Room for what is said at the top of the panel.
     first.set_ylim(min(low, 0.0), high + (high - min(low, 0.0)) * 0.18)
 
 
 def _shown(plot: Plot, text: str) -> str:
-    return plot.names.get(text, text).replace("/", "/\n")
+    return plot.names.get(text) or text.replace("/", "/\n")
 
 
 def _handle(look: style.Look, plot: Plot) -> Line2D:

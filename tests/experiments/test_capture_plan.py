@@ -11,10 +11,13 @@ from experiments.capture_plan import (
     channels,
     expected_frames,
     places,
+    ring_bytes,
     ring_frames,
 )
+from experiments.engines.guest import MEMORY_MIB, memory_mib
 from experiments.spec import Move, Protocol, RunSpec, TcpDownload, UdpFlow
 from nodes.strict import load_toml
+from tests.experiments.synthetic import write_job
 from topologies.model import Topology
 
 REFERENCE = Path(__file__).parents[2] / "topologies" / "reference.toml"
@@ -81,3 +84,21 @@ def test_a_ring_of_a_channel_holds_statistics_of_every_second() -> None:
     short, long = (msgspec.structs.replace(spec(), duration_s=s) for s in (1.0, 100.0))
     assert channel_frames(long) - channel_frames(short) >= 99 * 4
     assert channel_frames(short) * CHANNEL_FRAME_BYTES % BLOCK_BYTES == 0
+
+
+def test_a_paced_download_takes_no_more_than_its_rate() -> None:
+    fast = TcpDownload(anchor="cell", start="cell", port=5201, from_s=5.0, until_s=15.0)
+    slow = msgspec.structs.replace(fast, rate_mbit=5.0)
+    counts = expected_frames(spec(a=slow))
+    assert counts["mn-cell"].inbound == pytest.approx(5e6 * 10 / 8 / 1500, abs=1)
+    # One that isn't paced may fill the line.
+    assert expected_frames(spec(a=slow, b=fast)) == expected_frames(spec(a=fast))
+
+
+def test_a_guest_has_the_memory_that_its_captures_take(tmp_path: Path) -> None:
+    short = TcpDownload(anchor="wlan", start="wlan", port=5201, from_s=5.0, until_s=6.0)
+    long = msgspec.structs.replace(short, until_s=65.0)
+    write_job(tmp_path, spec(a=short), ())
+    assert memory_mib(tmp_path) == MEMORY_MIB
+    write_job(tmp_path, spec(a=long), ())
+    assert memory_mib(tmp_path) > MEMORY_MIB + (ring_bytes(spec(a=long)) >> 20) - 30

@@ -1,19 +1,24 @@
-import json
 from pathlib import Path
 
 from experiments.engines.guest import MEMORY_MIB, SWITCHING_MIB, memory_mib
+from experiments.experiment import TOPOLOGIES
+from experiments.spec import RunSpec, UdpFlow
+from nodes.strict import load_toml
+from tests.experiments.synthetic import write_job
+from topologies.model import Topology
+
+FLOW = UdpFlow(anchor="wlan", start="wlan", port=5001)
 
 
-def put_job(folder: Path, *roles: str) -> Path:
-    nodes = {f"n{number}": {"role": role} for number, role in enumerate(roles)}
-    text = json.dumps({"spec": {"topology": {"nodes": nodes, "links": {}}}})
-    (folder / "job.json").write_text(text)
-    return folder
+def _memory(folder: Path, topology: str) -> int:
+    spec = RunSpec(topology=load_toml(TOPOLOGIES / f"{topology}.toml", Topology), flows={"a": FLOW})
+    write_job(folder, spec, ())
+    return memory_mib(folder)
 
 
 def test_switches_get_memory_of_their_own(tmp_path: Path) -> None:
-    assert memory_mib(put_job(tmp_path, "lma", "mag")) == MEMORY_MIB
-    assert memory_mib(put_job(tmp_path, "lma", "switch")) == MEMORY_MIB + SWITCHING_MIB
+    assert _memory(tmp_path, "reference") == MEMORY_MIB
+    assert _memory(tmp_path, "switched") == MEMORY_MIB + SWITCHING_MIB
 
 
 def test_a_check_has_no_job(tmp_path: Path) -> None:
