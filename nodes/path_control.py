@@ -34,6 +34,7 @@ from nodes.path_carriers import Item, PathCarriers, WantedPaths, flow_label
 from nodes.selectors import selector_fields
 
 UNREACHABLE = "the controller is unreachable"
+SYNCHRONIZING = "the controller has not synchronized its switches yet"
 
 
 class Concluded(NamedTuple):
@@ -99,7 +100,9 @@ class PathControl(Outbox):
 
     def refusal(self) -> str | None:
         """Why a flow can't be added, moved or removed now."""
-        return None if self._synchronized or self._falls_back else UNREACHABLE
+        if self._synchronized or self._falls_back:
+            return None
+        return SYNCHRONIZING if self._session.connected else UNREACHABLE
 
     def awaited(self, keys: Iterable[int]) -> bool:
         """Whether packets of one of these flows may still go another way than decided."""

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from controllers.config import NORTHBOUND_PORT
+from controllers.process import ControllerConfig as ProcessConfig
+from controllers.process import run_controller
 from experiments.job import Job
 from experiments.roles import Roles, configure
-from experiments.testbed import Testbed, end, start
+from experiments.testbed import EXIT_LIMIT_S, Testbed, end, start
 from nodes.control_client import Session
 from nodes.controller_config import ControllerConfig, Fallback
 from nodes.daemons import run_lma, run_mag, run_mn
-from nodes.strict import from_json
-from tests.system.guest_checks.northbound_stub import run_stub
+from nodes.strict import from_json, to_builtins
 from tests.system.guest_checks.scenario import Scenario, Sniffer
 from topologies import openvswitch
-from topologies.namespaces import Child, fork_into, set_timer_slack, socket_in
-from topologies.network import running
+from topologies.fabric import fabric_description
+from topologies.model import Topology
+from topologies.namespaces import Child, set_timer_slack, socket_in
+from topologies.network import Network, running
 from topologies.plan import end_address
+from topologies.switching import datapath_ids
 
 Mode = Literal["sdn-core", "sdn-assisted"]
-PORT = 6_680
+Framework = Literal["os-ken", "ryu"]
 LINKS = (
     ("cn", "cn-lma"),
     ("lma", "lma-s1"),
@@ -35,13 +39,47 @@ LINKS = (
     ("mn", "mn-wlan"),
     ("mn", "mn-cell"),
 )
+AUTO_FLOW_LABELS = Path("/proc/sys/net/ipv6/auto_flowlabels")
+
+
+class Controller:
+    """The controller of a run, which can go and come back."""
+
+    def __init__(self, network: Network, framework: Framework, folder: Path) -> None:
+        self._network, self._folder = network, folder
+        topology: Topology = network.topology
+        self._config = ProcessConfig(
+            application="controllers.application:RedirectionApplication",
+            arguments={
+                "config": {
+                    "events": str(folder / "events" / "controller.jsonl"),
+                    "fabric": to_builtins(fabric_description(topology)),
+                    "datapath_ids": datapath_ids(topology),
+                }
+            },
+            framework=framework,
+        )
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        self._child = start(self._network, "controller", run_controller, self._config, self._folder)
+
+    def kill(self) -> None:
+        assert self._child is not None
+        self._child.kill()
+        self._child.wait(EXIT_LIMIT_S)
+        self._child = None
+
+    def close(self) -> None:
+        if self._child is not None:
+            end([self._child])
 
 
 def with_controller(roles: Roles, job: Job, mode: Mode, fallback: Fallback) -> Roles:
     """The nodes of the reference comparison, in one of the modes."""
     topology = job.spec.topology
     address = end_address(topology, topology.links["lma-controller"], "controller")
-    controller = ControllerConfig(address=address, port=PORT, fallback=fallback)
+    controller = ControllerConfig(address=address, port=NORTHBOUND_PORT, fallback=fallback)
     lma = {"data_plane": mode, "controller": controller}
     mags = roles.mags
     if mode == "sdn-core":
@@ -59,9 +97,8 @@ def with_controller(roles: Roles, job: Job, mode: Mode, fallback: Fallback) -> R
 
 @contextlib.contextmanager
 def course_with_controller(
-    folder: Path, mode: Mode, fallback: Fallback = "refuse"
-) -> Iterator[tuple[Scenario, Child]]:
-    """The course, and the controller's process."""
+    folder: Path, mode: Mode, fallback: Fallback = "refuse", framework: Framework = "os-ken"
+) -> Iterator[tuple[Scenario, Controller]]:
     job = from_json((folder / "job.json").read_bytes(), Job, "job.json")
     for name in ("logs", "events", "wire"):
         (folder / name).mkdir(exist_ok=True)
@@ -72,18 +109,10 @@ def course_with_controller(
         roles = configure(job.spec, folder / "events", control, job.seed)
         roles = with_controller(roles, job, mode, fallback)
         network = stack.enter_context(running(job.spec.topology, job.seed))
-        switches = stack.enter_context(openvswitch.running(network, state / "ovs", folder / "logs"))
-        assert roles.lma.controller is not None
-        stub = fork_into(
-            network.namespace("controller"),
-            run_stub,
-            switches,
-            roles.lma.controller.address,
-            PORT,
-            log=folder / "logs" / "controller.txt",
-        )
-        stack.callback(end, [stub])
-        time.sleep(0.5)
+        controller = Controller(network, framework, folder)
+        stack.callback(controller.close)
+        controller.start()
+        stack.enter_context(openvswitch.running(network, state / "ovs", folder / "logs"))
         children = [start(network, "lma", run_lma, roles.lma, folder)]
         stack.callback(end, children)
         for mag, config in roles.mags.items():
@@ -96,18 +125,17 @@ def course_with_controller(
         bed = Testbed(network, roles, children, folder)
         course = Scenario(job, bed, session, folder, state)
         stack.callback(course.stop_traffic)
-        yield course, stub
+        yield course, controller
         assert not bed.ended(), f"ended during the run: {bed.ended()}"
         for sniffer in sniffers:
             sniffer.write(folder / "wire")
 
 
-def move(folder: Path, mode: Mode) -> dict[str, Any]:
+def move(folder: Path, mode: Mode, framework: Framework) -> dict[str, Any]:
     """Flow `a` moves to the second access at 6 s, and back at 8 s. The CN labels its packets."""
-    with course_with_controller(folder, mode) as (course, _):
+    with course_with_controller(folder, mode, framework=framework) as (course, _):
         namespace = course.network.namespace("cn")
-        sysctl = Path("/proc/sys/net/ipv6/auto_flowlabels")
-        socket_in(namespace, lambda: sysctl.write_text("1"))
+        socket_in(namespace, lambda: AUTO_FLOW_LABELS.write_text("1"))
         course.attach()
         course.start_traffic()
         course.until(6.0)
@@ -115,17 +143,29 @@ def move(folder: Path, mode: Mode) -> dict[str, Any]:
         course.until(8.0)
         course.order("a", "wlan")
         course.until(9.5)
-        return {"answers": course.answers(2), "controller": course.ask("controller")}
+        return {
+            "answers": course.answers(2),
+            "controller": course.ask("controller"),
+            "statistics": course.ask("flow-statistics"),
+        }
 
 
-def away(folder: Path, mode: Mode) -> dict[str, Any]:
-    """The controller is gone at 5 s: flow `a` moves all the same, through the LMA's tunnels."""
-    with course_with_controller(folder, mode, "tunnel") as (course, stub):
+def away(folder: Path, mode: Mode, fallback: Fallback) -> dict[str, Any]:
+    """The controller is gone at 5 s and back at 5.4 s: an order to move at 5.2 s, and at 8.5 s one
+    to move, or back if that has been done."""
+    with course_with_controller(folder, mode, fallback) as (course, controller):
         course.attach()
         course.start_traffic()
         course.until(5.0)
-        stub.kill()
-        course.until(6.0)
+        controller.kill()
+        course.until(5.2)
         course.order("a", "cell")
+        (first,) = course.answers(1)
+        during = course.ask("controller")
+        course.until(5.4)
+        controller.start()
+        course.until(8.5)
+        after = course.ask("controller")
+        course.order("a", "wlan" if first["ok"] else "cell")
         course.until(9.5)
-        return {"answers": course.answers(1), "controller": course.ask("controller")}
+        return {"first": first, "during": during, "after": after, "second": course.answers(1)[0]}
