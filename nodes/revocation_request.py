@@ -10,6 +10,7 @@ from nodes.binding_update_list import BindingUpdateListEntry, Registration
 from nodes.wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
+    MobileNodeIdentifierSubtype,
     RevocationStatus,
     RevocationTrigger,
 )
@@ -74,10 +75,10 @@ def _global(
         if message.options:
             return Verdict(RevocationStatus.REVOCATION_FUNCTION_NOT_SUPPORTED)
         return Verdict(RevocationStatus.SUCCESS, bindings)
-    identifier = message.option(MobileNodeIdentifier)
-    if identifier is None or not identifier.nai.startswith("@"):
+    name = _name(message)
+    if name is None or not name.startswith("@"):
         return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
-    found = tuple(entry for entry in bindings if entry.profile.mn_id.endswith(identifier.nai))
+    found = tuple(entry for entry in bindings if entry.profile.mn_id.endswith(name))
     if not found:
         return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
     return Verdict(RevocationStatus.SUCCESS, found)
@@ -86,10 +87,10 @@ def _global(
 def _of_one(
     message: BindingRevocationIndication, bindings: tuple[BindingUpdateListEntry, ...]
 ) -> Verdict:
-    identifier = message.option(MobileNodeIdentifier)
-    if identifier is None:
+    name = _name(message)
+    if name is None:
         return Verdict(RevocationStatus.REVOKED_MOBILE_NODES_IDENTITY_REQUIRED)
-    found = tuple(entry for entry in bindings if entry.profile.mn_id == identifier.nai)
+    found = tuple(entry for entry in bindings if entry.profile.mn_id == name)
     wanted = {option.prefix for option in message.all_options(HomeNetworkPrefix)}
     if wanted:
         found = tuple(entry for entry in found if wanted & set(entry.prefixes))
@@ -101,3 +102,11 @@ def _of_one(
     held = {prefix for entry in found for prefix in entry.prefixes}
     partial = bool(wanted - held)
     return Verdict(RevocationStatus.PARTIAL_SUCCESS if partial else RevocationStatus.SUCCESS, found)
+
+
+def _name(message: BindingRevocationIndication) -> str | None:
+    """Section 5.1: identifiers of other kinds than NAIs are not supported."""
+    identifier = message.option(MobileNodeIdentifier)
+    if identifier is None or identifier.subtype != MobileNodeIdentifierSubtype.NAI:
+        return None
+    return identifier.nai
