@@ -147,13 +147,7 @@ class Honest(RuleBasedStateMachine):
     @precondition(lambda self: self.world.plan.layer_2)
     def attach(self, port: str, handoff: int | None, prefixes: list[IPv6Network]) -> None:
         """Layer-2 signalling on order; with prefixes, attachment to a session that there is."""
-        self.world.contested |= handoff in (2, 3, 4, 5)
-        self.world.ask(
-            PORTS[port].mn_id,
-            lambda core, now, token: core.attachments.attach(
-                port, handoff, tuple(prefixes), token, now
-            ),
-        )
+        self.world.attach(port, handoff, tuple(prefixes))
         self.done()
 
     @rule(port=PORT)

@@ -78,9 +78,10 @@ class World:
         self.watchers: list[Watcher] = []
         self.replies: dict[int, Reply] = {}
         self.asked: dict[int, str] = {}  # token -> who has yet to reply
-        # Whether a node claimed the session of an interface for another that is still attached, or
-        # has two of one technology at one MAG: RFC 5213 section 5.4.1.1 takes them for one.
-        self.contested = False
+        # The mobile nodes that claimed the session of an interface for another that was attached at
+        # the same time, or had two of one technology at one MAG: RFC 5213 section 5.4.1.1 takes
+        # a request of one for the other's.
+        self.contested: set[str] = set()
         # The prefixes that a port was told of, also that they are gone, by its MAG since that
         # started. What it was told by one that has forgotten it nobody takes back.
         self.told: dict[str, set[IPv6Network]] = {}
@@ -127,15 +128,27 @@ class World:
     def connect(self, port: str, mag: str) -> None:
         self.disconnect(port)
         self.links[port] = mag
-        own = PORTS[port]
-        self.contested |= any(
-            (other.mn_id, other.technology, self.links.get(name))
-            == (own.mn_id, own.technology, mag)
-            for name, other in PORTS.items()
-            if name != port
-        )
+        self._note(port, mag, dict(zip(PORTS, self.plan.handoffs, strict=True))[port])
         self._carrier(mag, port, up=True)
         self._carrier(PORTS[port].mn_id, port, up=True)
+
+    def _note(self, port: str, mag: str | None, handoff: int) -> None:
+        """A port may attach with a handoff indicator."""
+        own = PORTS[port]
+        for other, at_mag in self.links.items():
+            if other != port and PORTS[other].mn_id == own.mn_id:
+                same = (PORTS[other].technology, at_mag) == (own.technology, mag)
+                if same or handoff in (2, 3, 4, 5):
+                    self.contested.add(own.mn_id)
+
+    def attach(self, port: str, handoff: int | None, prefixes: tuple[IPv6Network, ...]) -> None:
+        """The mobile node is ordered to attach by layer-2 signalling."""
+        if handoff is not None:
+            self._note(port, self.links.get(port), handoff)
+        self.ask(
+            PORTS[port].mn_id,
+            lambda core, now, token: core.attachments.attach(port, handoff, prefixes, token, now),
+        )
 
     def disconnect(self, port: str) -> None:
         mag = self.links.pop(port, None)
