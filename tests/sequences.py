@@ -37,7 +37,9 @@ PERCENT = st.one_of(st.none(), st.integers(0, 100))
 # Which bindings: the first, the second, ... that the mobile node has.
 NO_BINDING = 3
 CHOICE = st.lists(st.integers(0, NO_BINDING), min_size=1, max_size=2)
-FATES = st.sampled_from([(), (), (0.01,), (0.3,), (1.2,), (0.01, 0.02), (0.3, 0.01), (2.5, 0.01)])
+FATES = st.sampled_from(
+    [(), (), (0.01,), (0.3,), (1.2,), (15.0,), (0.01, 0.02), (0.3, 0.01), (2.5, 0.01), (0.01, 15.0)]
+)
 PAUSES = (0.0, 0.001, 0.003, 0.011, 0.03, 0.3, 1.1, 2.5, 11.0, 45.0, 130.0)
 POLICIES: tuple[tuple[dict[str, Any], ...], ...] = (
     (),
