@@ -41,6 +41,8 @@ def path_between(topology: Topology, first: str, last: str) -> list[tuple[Link, 
         node = waiting.popleft()
         if node == last:
             break
+        if node != first and topology.has_role(node, Role.CONTROLLER):
+            continue
         for link in topology.links.values():
             if link.access is not None or node not in link.ends:
                 continue
@@ -71,8 +73,12 @@ def mag_of(topology: Topology, access: str) -> str:
 
 def lma_mag_delay_ms(topology: Topology, access: str) -> float:
     """Declared one-way delay between LMA and the access's MAG, without serialisation, in ms."""
-    lma = topology.node_with_role(Role.LMA)
-    steps = path_between(topology, lma, mag_of(topology, access))
+    return declared_delay_ms(topology, topology.node_with_role(Role.LMA), mag_of(topology, access))
+
+
+def declared_delay_ms(topology: Topology, first: str, last: str) -> float:
+    """One way, without serialisation, in ms."""
+    steps = path_between(topology, first, last)
     return math.fsum((link.downlink if down else link.uplink).delay_ms for link, down in steps)
 
 
@@ -91,23 +97,31 @@ def cn_to_lma_ms(topology: Topology, ip_bytes: int) -> float:
     return _one_way_ms(path_between(topology, cn, lma), ETHERNET_BYTES + ip_bytes)
 
 
-def lma_to_mn_ms(topology: Topology, access: str, ip_bytes: int) -> float:
+def lma_to_mn_ms(
+    topology: Topology, access: str, ip_bytes: int, header_bytes: int = IPV6_BYTES
+) -> float:
     """One-way delay of a packet that finds all queues empty; tunnelled as far as the MAG
     (RFC 5213 section 5.6.1: IPv6 in IPv6, 40 octets more), then as it is."""
     lma = topology.node_with_role(Role.LMA)
     core = path_between(topology, lma, mag_of(topology, access))
     last = topology.access_link(access).downlink
-    tunnelled = _one_way_ms(core, ETHERNET_BYTES + IPV6_BYTES + ip_bytes)
+    tunnelled = _one_way_ms(core, ETHERNET_BYTES + header_bytes + ip_bytes)
     return tunnelled + last.one_way_ms(ETHERNET_BYTES + ip_bytes)
 
 
-def mn_to_lma_ms(topology: Topology, access: str, ip_bytes: int) -> float:
+def mn_to_lma_ms(
+    topology: Topology, access: str, ip_bytes: int, header_bytes: int = IPV6_BYTES
+) -> float:
     """The way back of `lma_to_mn_ms`."""
     lma = topology.node_with_role(Role.LMA)
     core = path_between(topology, mag_of(topology, access), lma)
     first = topology.access_link(access).uplink
-    tunnelled = _one_way_ms(core, ETHERNET_BYTES + IPV6_BYTES + ip_bytes)
+    tunnelled = _one_way_ms(core, ETHERNET_BYTES + header_bytes + ip_bytes)
     return first.one_way_ms(ETHERNET_BYTES + ip_bytes) + tunnelled
+
+
+def tunnel_header_bytes(spec: RunSpec) -> int:
+    return 0 if spec.protocol.data_plane == "sdn-core" else IPV6_BYTES
 
 
 def prefix_is_shared(spec: RunSpec, anchor: str) -> bool:
@@ -180,18 +194,22 @@ def move_floor_ms(
     sent_s: Floats,
     payload_bytes: int,
     signalling: float,
+    at: str | None = None,
 ) -> float:
     """Decision to arrival at the MN of the first packet that can come over `to`, in ms.
 
     `sent_s` are the instants at which the CN sent the flow's packets. `signalling` is how long the
     switch is held back: it comes from `signalling_ms` or `attachment_ms`, or is the uplink floor
-    of an MN that decides and that the LMA follows. NaN when no packet of the flow reaches the LMA
-    late enough.
+    of an MN that decides and that the LMA follows. `at` is the switch where the flow leaves its
+    way; None: the LMA is. NaN when no packet of the flow gets there late enough.
     """
-    ip_bytes = packet_bytes(flow, payload_bytes)
-    to_lma = cn_to_lma_ms(spec.topology, ip_bytes)
-    wait = _wait_ms(sent_s, to_lma, decision_s * MS_PER_S + signalling)
-    return signalling + wait + lma_to_mn_ms(spec.topology, to, ip_bytes)
+    topology, ip_bytes = spec.topology, packet_bytes(flow, payload_bytes)
+    lma, header = topology.node_with_role(Role.LMA), tunnel_header_bytes(spec)
+    to_there = path_between(topology, lma, lma if at is None else at)
+    beyond = _one_way_ms(to_there, ETHERNET_BYTES + header + ip_bytes)
+    travel = cn_to_lma_ms(topology, ip_bytes) + beyond
+    wait = _wait_ms(sent_s, travel, decision_s * MS_PER_S + signalling)
+    return signalling + wait + lma_to_mn_ms(topology, to, ip_bytes, header) - beyond
 
 
 def uplink_floor_ms(
@@ -217,7 +235,7 @@ def uplink_floor_ms(
         return math.nan
     ip_bytes = packet_bytes(flow, payload_bytes)
     wait = _wait_ms(sent_s, 0.0, decision_s * MS_PER_S + knows)
-    return knows + wait + mn_to_lma_ms(spec.topology, to, ip_bytes)
+    return knows + wait + mn_to_lma_ms(spec.topology, to, ip_bytes, tunnel_header_bytes(spec))
 
 
 def _wait_ms(sent_s: Floats, travel_ms: float, from_ms: float) -> float:

@@ -49,6 +49,7 @@ from nodes.wire.messages import HandoffHint
 from topologies.model import Role
 from topologies.namespaces import Child, fork_into
 from topologies.network import DIRECTIONS, Network
+from topologies.openvswitch import Switches
 
 NANOSECONDS = 1_000_000_000
 # Second 0 is at least this far ahead of what starts the clock: everything is up by then.
@@ -78,7 +79,9 @@ def carry_out(folder: Path) -> None:
         session = stack.enter_context(Session(state / "control.sock"))
         node = job.spec.topology.node_with_role(Role.MN)
         mn_session = stack.enter_context(Session(state / f"{node}.sock"))
-        schedule = _Schedule(job, bed.network, session, mn_session, events, start_ns, folder, state)
+        schedule = _Schedule(
+            job, bed.network, bed.switches, session, mn_session, events, start_ns, folder, state
+        )
         try:
             schedule.run()
         except ControlError:
@@ -98,6 +101,7 @@ class _Schedule:
         self,
         job: Job,
         network: Network,
+        switches: Switches | None,
         session: Session,
         mn_session: Session,
         events: EventWriter,
@@ -107,6 +111,7 @@ class _Schedule:
     ) -> None:
         self._job = job
         self._network = network
+        self._switches = switches
         self._session = session
         self._mn_session = mn_session
         self._events = events
@@ -136,6 +141,7 @@ class _Schedule:
             self._sleep_until(spec.duration_s)
             self._log_answers(self._session, self._orders)
             self._log_answers(self._mn_session, self._mn_orders)
+            self._log_rules()
         finally:
             end(self._traffic)
 
@@ -143,6 +149,12 @@ class _Schedule:
         for reply in session.replies(len(orders)):
             answer = {key: value for key, value in reply.items() if key != "id"}
             self._events.write("answered", {"order": orders[reply["id"]], **answer})
+
+    def _log_rules(self) -> None:
+        if self._switches is not None:
+            names = self._job.spec.topology.switches
+            rules = {name: self._switches.rule_count(name) for name in names}
+            self._events.write("rules", {"rules": rules})
 
     def _sleep_until(self, at_s: float) -> None:
         sleep_until(self._start_ns + round(at_s * NANOSECONDS))

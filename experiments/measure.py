@@ -19,12 +19,14 @@ from typing import Any
 import numpy as np
 
 from experiments import floor
+from experiments.controller_messages import read_controller_messages
 from experiments.event_log import Event, events_csv, read_events
 from experiments.flow_rows import flow_rows
 from experiments.frames import TICKS_PER_S
 from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
 from experiments.packets import csv_gz, extract
+from experiments.redirection import redirection, redirection_columns
 from experiments.run_view import VIEW, run_view
 from experiments.signalling import (
     BINDING_UPDATE,
@@ -130,6 +132,13 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     signalling = read_signalling(control.read_bytes(), job.start_ns, str(control))
     traces = {name: Trace(packets, name) for name in job.spec.flows}
     rows, records = measure(job, traces, events, signalling)
+    if job.spec.topology.switches:
+        raw, topology = control.read_bytes(), job.spec.topology
+        messages = read_controller_messages(raw, topology, job.start_ns, str(control))
+        for row, record in zip(rows, records, strict=True):
+            way = traces[record.move.flow].down
+            window = _window(job, record, records)
+            row.update(redirection_columns(record, job.spec, way, window, messages, events))
     write_atomically(run_dir / "packets.csv.gz", csv_gz(packets))
     write_atomically(run_dir / "events.csv", events_csv(events))
     moves = [moves_entry(*pair) for pair in zip(records, rows, strict=True)]
@@ -266,8 +275,10 @@ def _row(
     caused = signalling_of(record, spec, signalling, end)
     over_new = (trace.down.access == to) & (trace.down.received >= decision)
     over_new &= trace.down.received != NEVER
-    # A packet that the LMA had sent that way before the decision is none of the move's doing.
-    over_new &= trace.down.lma >= decision
+    redirected = redirection(spec, flow, record.source, to)
+    # A packet that had gone that way before the decision is none of the move's doing.
+    beyond_ms = 0.0 if redirected is None else redirected.beyond_lma_ms
+    over_new &= trace.down.lma >= decision - round(beyond_ms * TICKS_PER_MS)
     if over_new.any():
         record.first_packet = int(trace.down.received[over_new].min())
     through_new = (trace.up.lma_access == to) & (trace.up.lma >= decision)
@@ -339,6 +350,7 @@ def _floors(
             signalling.control_bytes(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
             signalling.control_bytes(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
         )
+    redirected = redirection(spec, flow, record.source, to)
     lowest = floor.move_floor_ms(
         spec,
         flow,
@@ -346,7 +358,8 @@ def _floors(
         decision_s,
         sent_s=trace.down.sent_s(),
         payload_bytes=_usual_size(trace.down),
-        signalling=held,
+        signalling=held if redirected is None else held + redirected.held_ms,
+        at=None if redirected is None else redirected.at,
     )
     return _resolved(lowest), _resolved(uplink(lowest))
 

@@ -46,13 +46,21 @@ COLUMNS = [
     "lma_access",
     "received_s",
     "access",
+    "overhead",
 ]
+# Directions in which the LMA's packets don't show the access: in sdn-core they are in no tunnel,
+# and in sdn-assisted a switch may send them elsewhere than to the tunnel's end.
+HIDDEN = {"tunnel": (), "sdn-core": (DOWN, UP), "sdn-assisted": (DOWN,)}
 
 TCP_SYN = 0x02
 TEST_PAYLOAD_MAGIC = 0x464D  # b"FM"
 # NOP, NOP, timestamps option of 10 octets: how Linux begins the options of a data segment
 # (the layout that RFC 7323 appendix A recommends).
 TCP_TIMESTAMPS = 0x0101080A
+
+
+# What all sightings of a packet have in common.
+COMMON = ("flow", "direction", "sequence", "size")
 
 
 class _Sightings(NamedTuple):
@@ -69,6 +77,7 @@ class _Sightings(NamedTuple):
     tick: Integers
     access: Integers
     packet: Integers
+    overhead: Integers
 
     def at(self, point: int, direction: int) -> _Sightings:
         which = (self.point == point) & (self.direction == direction)
@@ -98,11 +107,13 @@ def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "captur
     """The table `packets.csv.gz`: one row per received copy, and one per packet that was lost.
 
     Columns: flow, direction (down: from the CN), sequence, bytes (payload), sent_s, lma_s (instant
-    at the LMA's interface towards the MAGs), lma_access (whose tunnel it used), received_s (NaN:
-    lost), access (over which it arrived at the MN or left it). Times in seconds of the run,
-    resolution 10 us. Sequence is that of the UDP test packet, or, for TCP segments with data, the
-    sequence number relative to the SYN's (the first octet of data is 1). Rows are ordered by flow,
-    direction and sending time. Raises PcapngError.
+    at the LMA's interface towards the MAGs), lma_access (whose tunnel it used; where a controller
+    makes the paths, and the tunnel doesn't tell, the access at the MN), received_s (NaN: lost),
+    access (over which it arrived at the MN or left it), overhead (octets of the packet at the LMA
+    that aren't its own; -1: not seen there). Times in seconds of the run, resolution 10 us.
+    Sequence is that of the UDP test packet, or, for TCP segments with data, the sequence number
+    relative to the SYN's (the first octet of data is 1). Rows are ordered by flow, direction and
+    sending time. Raises PcapngError.
     """
     names, frames = read_frames(captures, source)
     accesses = list(spec.topology.accesses)
@@ -110,7 +121,7 @@ def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "captur
     parts = [_trace_down(sightings, len(accesses)), _trace_up(sightings, len(accesses))]
     rows = {
         key: np.concatenate([part[key] for part in parts])
-        for key in ("flow", "direction", "sequence", "size", "sent", "lma", "via", "got", "access")
+        for key in (*COMMON, "sent", "lma", "via", "got", "access", "overhead")
     }
     order = np.lexsort(
         (rows["got"], rows["sequence"], rows["sent"], rows["direction"], rows["flow"])
@@ -128,6 +139,7 @@ def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "captur
             "lma_access": access_names[rows["via"]],
             "received_s": seconds(rows["got"]),
             "access": access_names[rows["access"]],
+            "overhead": rows["overhead"],
         },
         columns=COLUMNS,
     )
@@ -143,30 +155,30 @@ def _sightings(
     # What an interface's outgoing and incoming packets are: (point, direction).
     meaning = np.full((len(names), 2, 2), -1, dtype=np.int64)
     interface_access = np.full(len(names), -1, dtype=np.int64)
-    tunnelled = np.zeros(len(names), dtype=np.bool_)
+    tunnels = np.zeros(len(names), dtype=np.bool_)
     for number, name in enumerate(names):
         for link in topology.links.values():
             if cn in link.ends and name == link.interface(cn):
                 meaning[number] = [[RECEIVED, UP], [SENT, DOWN]]
             elif lma in link.ends and name == link.interface(lma):
                 meaning[number] = [[AT_LMA, UP], [AT_LMA, DOWN]]
-                tunnelled[number] = True
+                tunnels[number] = True
             elif link.access is not None and name == link.interface(mn):
                 meaning[number] = [[RECEIVED, DOWN], [SENT, UP]]
                 interface_access[number] = accesses.index(link.access)
 
-    outer = ETHERNET_BYTES + np.where(tunnelled[frames.interface], IPV6_BYTES, 0)
-    inner_next_header = frames.field(outer + 6, 1)
     outer_next_header = frames.field(ETHERNET_BYTES + 6, 1)
-    usable = (meaning[frames.interface, 0, 0] >= 0) & (
-        ~tunnelled[frames.interface] | (outer_next_header == NEXT_HEADER_IPV6)
-    )
+    in_tunnel = tunnels[frames.interface] & (outer_next_header == NEXT_HEADER_IPV6)
+    outer = ETHERNET_BYTES + np.where(in_tunnel, IPV6_BYTES, 0)
+    inner_next_header = frames.field(outer + 6, 1)
+    usable = meaning[frames.interface, 0, 0] >= 0
     usable &= (inner_next_header == NEXT_HEADER_UDP) | (inner_next_header == NEXT_HEADER_TCP)
     frames = frames.select(usable)
-    inner, next_header = outer[usable], inner_next_header[usable]
+    inner, next_header, in_tunnel = outer[usable], inner_next_header[usable], in_tunnel[usable]
     place = meaning[frames.interface, frames.outbound.astype(np.int64)]
     point, direction = place[:, 0], place[:, 1]
     access = interface_access[frames.interface]
+    hidden = np.isin(direction, HIDDEN[spec.protocol.data_plane])
     for number, name in enumerate(accesses):
         mag = topology.nodes[topology.access_link(name).ends[0]]
         if mag.address is None:
@@ -175,7 +187,7 @@ def _sightings(
         # IPv6 address is compared as its two halves.
         peer = ETHERNET_BYTES + np.where(frames.outbound, 24, 8)
         halves = (int(mag.address) >> 64, int(mag.address) & 0xFFFF_FFFF_FFFF_FFFF)
-        same = tunnelled[frames.interface]
+        same = in_tunnel & ~hidden
         for half, value in enumerate(halves):
             signed = value - (1 << 64) if value >> 63 else value
             same = same & (frames.field(peer + 8 * half, 8) == signed)
@@ -183,7 +195,10 @@ def _sightings(
 
     flow, sequence, size, stamp = _identify(frames, inner, next_header, direction, spec)
     at_cn = ((point == SENT) & (direction == DOWN)) | ((point == RECEIVED) & (direction == UP))
-    test = (flow >= 0) & ((access >= 0) | at_cn)
+    at_lma = point == AT_LMA
+    test = (flow >= 0) & ((access >= 0) | at_cn | (at_lma & hidden))
+    # Both lengths are those behind an IPv6 header.
+    overhead = frames.field(ETHERNET_BYTES + 4, 2) - frames.field(inner + 4, 2)
     instant = ticks(frames.timestamp_ns, start_ns)
     order = np.flatnonzero(test)
     order = order[np.argsort(frames.timestamp_ns[order], kind="stable")]
@@ -201,6 +216,7 @@ def _sightings(
         instant[order],
         access[order],
         packet.astype(np.int64),
+        overhead[order],
     )
 
 
@@ -266,21 +282,28 @@ def _trace_down(sightings: _Sightings, accesses: int) -> dict[str, Integers]:
     lma = sightings.at(AT_LMA, DOWN)
     got = sightings.at(RECEIVED, DOWN)
     sent_by = _Groups(sent.packet, packets)
-    lma_by = _Groups(lma.packet * accesses + lma.access, packets * accesses)
-    copies = _Groups(got.packet * accesses + got.access, packets * accesses)
     origin = sent_by.pick(got.packet, np.zeros_like(got.packet))
-    via = lma_by.pick(got.packet * accesses + got.access, copies.position)
+    hidden = bool((lma.access < 0).any())
+    if hidden:
+        # A switch may have made several copies of one.
+        via = _Groups(lma.packet, packets).pick(got.packet, _Groups(got.packet, packets).position)
+    else:
+        lma_by = _Groups(lma.packet * accesses + lma.access, packets * accesses)
+        copies = _Groups(got.packet * accesses + got.access, packets * accesses)
+        via = lma_by.pick(got.packet * accesses + got.access, copies.position)
     lost = sent_by.position == 0
     lost &= ~np.isin(sent.packet, got.packet)
     gone = _Sightings(*(column[lost] for column in sent))
     lost_via = _Groups(lma.packet, packets).pick(gone.packet, np.zeros_like(gone.packet))
+    through = _take(lma.access, via, -1)
     return _rows(
         [got, gone],
         sent=[_take(sent.tick, origin, NO_TIME), gone.tick],
         lma=[_take(lma.tick, via, NO_TIME), _take(lma.tick, lost_via, NO_TIME)],
-        via=[_take(lma.access, via, -1), _take(lma.access, lost_via, -1)],
+        via=[np.where(hidden & (via >= 0), got.access, through), _take(lma.access, lost_via, -1)],
         got=[got.tick, np.full_like(gone.tick, NO_TIME)],
         access=[got.access, np.full_like(gone.tick, -1)],
+        overhead=[_take(lma.overhead, via, -1), _take(lma.overhead, lost_via, -1)],
     )
 
 
@@ -293,7 +316,7 @@ def _trace_up(sightings: _Sightings, accesses: int) -> dict[str, Integers]:
     got = sightings.at(RECEIVED, UP)
     sent_by = _Groups(sent.packet * accesses + sent.access, packets * accesses)
     lma_by = _Groups(lma.packet, packets)
-    lma_copies = _Groups(lma.packet * accesses + lma.access, packets * accesses)
+    lma_copies = _Groups(lma.packet * accesses + np.maximum(lma.access, 0), packets * accesses)
     first_sent = _Groups(sent.packet, packets)
     via = lma_by.pick(got.packet, _Groups(got.packet, packets).position)
     through = _take(lma.access, via, -1)
@@ -306,19 +329,25 @@ def _trace_up(sightings: _Sightings, accesses: int) -> dict[str, Integers]:
     lost = (first_sent.position == 0) & ~np.isin(sent.packet, got.packet)
     gone = _Sightings(*(column[lost] for column in sent))
     lost_via = lma_by.pick(gone.packet, np.zeros_like(gone.packet))
+    left = _take(sent.access, origin, -1)
+    hidden = bool((lma.access < 0).any())
     return _rows(
         [got, gone],
         sent=[_take(sent.tick, origin, NO_TIME), gone.tick],
         lma=[_take(lma.tick, via, NO_TIME), _take(lma.tick, lost_via, NO_TIME)],
-        via=[through, _take(lma.access, lost_via, -1)],
+        via=[
+            np.where(hidden & (via >= 0), left, through),
+            np.where(hidden & (lost_via >= 0), gone.access, _take(lma.access, lost_via, -1)),
+        ],
         got=[got.tick, np.full_like(gone.tick, NO_TIME)],
-        access=[_take(sent.access, origin, -1), gone.access],
+        access=[left, gone.access],
+        overhead=[_take(lma.overhead, via, -1), _take(lma.overhead, lost_via, -1)],
     )
 
 
 def _rows(sources: list[_Sightings], **columns: list[Integers]) -> dict[str, Integers]:
     rows = {key: np.concatenate(parts) for key, parts in columns.items()}
-    for key in ("flow", "direction", "sequence", "size"):
+    for key in COMMON:
         rows[key] = np.concatenate([getattr(source, key) for source in sources])
     return rows
 

@@ -37,6 +37,7 @@ class Way:
         self.received = _to_ticks(table["received_s"])
         self.access = table["access"].to_numpy(dtype=object)
         self.lma_access = table["lma_access"].to_numpy(dtype=object)
+        self.overhead: Integers = table["overhead"].to_numpy(dtype=np.int64)
 
     def between(self, start: int, end: int) -> Way:
         which = (self.sent >= start) & (self.sent < end)

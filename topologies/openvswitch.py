@@ -20,6 +20,7 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import re
 import select
 import shutil
 import socket
@@ -148,6 +149,12 @@ class Switches:
         """What `ovs-ofctl COMMAND SWITCH ...` prints, as in ofctl("dump-flows", "s1")."""
         management = f"unix:{self.state / name}.mgmt"
         return self._ask("ovs-ofctl", "-O", "OpenFlow13", command, management, *arguments)
+
+    def rule_count(self, name: str) -> int:
+        found = re.search(r"flow_count=(\d+)", self.ofctl("dump-aggregate", name))
+        if found is None:
+            raise SwitchError(f"ovs-ofctl dump-aggregate {name} doesn't tell the number of rules")
+        return int(found[1])
 
     def appctl(self, *arguments: str) -> str:
         """What `ovs-appctl ...` of ovs-vswitchd prints, as in appctl("dpctl/dump-flows")."""

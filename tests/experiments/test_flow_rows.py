@@ -79,7 +79,7 @@ def test_a_quick_return_is_a_ping_pong(
     write_job(tmp_path, run_spec(moves=[]), ())
     job = read_job(tmp_path)
     empty = pd.DataFrame({name: [] for name in ("flow", "direction", "sequence", "bytes")})
-    for name in ("sent_s", "lma_s", "received_s", "access", "lma_access"):
+    for name in ("sent_s", "lma_s", "received_s", "access", "lma_access", "overhead"):
         empty[name] = np.array([])
     (row,) = (
         r for r in flow_rows(job, {"a": Trace(empty, "a")}, _events(*moves)) if r["flow"] == "a"
@@ -106,6 +106,7 @@ def test_a_download_feeds_a_player(tmp_path: Path) -> None:
             "received_s": times,
             "access": "wlan",
             "lma_access": "wlan",
+            "overhead": 40,
         }
     )
     (row,) = flow_rows(read_job(tmp_path), {"d": Trace(table, "d")}, [])

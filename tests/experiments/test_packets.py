@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 import math
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.experiment import TOPOLOGIES
 from experiments.packets import COLUMNS, csv_gz, extract, read_packets
+from experiments.pcapng import PcapngWriter
+from experiments.spec import RunSpec
+from nodes.strict import read_toml
 from tests.experiments.synthetic import (
+    CN,
     CN_LMA,
     LMA,
     LMA_CORE,
+    MN,
     PROXY_COA,
     START_NS,
     Recorder,
@@ -42,7 +49,8 @@ def table(recorder: Recorder, folder: Path, spec=SPEC, snaplen: int = 180) -> li
 
 
 def row(flow, direction, sequence, size, sent, lma, via, received, access) -> dict:
-    values = (flow, direction, sequence, size, sent, lma, via, received, access)
+    overhead = -1 if lma is None else 40
+    values = (flow, direction, sequence, size, sent, lma, via, received, access, overhead)
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -100,6 +108,65 @@ def test_uplink_copies_are_matched_in_order(tmp_path: Path) -> None:
         row("b", "up", 7, 172, 0.1, 0.135, "cell", 0.14, "cell"),
         row("b", "up", 7, 172, 0.101, 0.113, "wlan", 0.118, "wlan"),
     ]
+
+
+def steered(data_plane: str) -> RunSpec:
+    return run_spec(
+        topology=read_toml(TOPOLOGIES / "sdn.toml"), protocol={"data_plane": data_plane}
+    )
+
+
+def on_switches(net: Recorder, folder: Path, data_plane: str) -> list[dict]:
+    """The rows of packets whose capture at the LMA is that of the switched topology."""
+    path = folder / "captures.pcapng"
+    with path.open("wb") as file:
+        writer = PcapngWriter(file, ["cn-lma", "lma-s1", "mn-wlan", "mn-cell"], 180)
+        for frame in sorted(net.frames, key=lambda frame: frame.timestamp_ns):
+            writer.packet(
+                frame.interface, frame.timestamp_ns, frame.data, len(frame.data), frame.outbound
+            )
+    return extract(path.read_bytes(), steered(data_plane), START_NS).to_dict("records")
+
+
+def test_native_packets_show_their_access_at_the_mn_only(tmp_path: Path) -> None:
+    net = Recorder()
+    down, up, lost = (udp(5001, 1, number, 172) for number in range(3))
+    net.seen("cn", "down", 100, down)
+    net.add(LMA_CORE, 105, True, ipv6(17, CN, MN, down))
+    net.seen("mn", "down", 117, down, "wlan")
+    net.seen("mn", "down", 141, down, "cell")  # two copies that a switch made of one packet
+    net.seen("mn", "up", 100, up, "cell")
+    net.add(LMA_CORE, 135, False, ipv6(17, MN, CN, up))
+    net.seen("cn", "up", 140, up)
+    net.seen("cn", "down", 120, lost)
+    net.add(LMA_CORE, 125, True, ipv6(17, CN, MN, lost))
+    found = on_switches(net, tmp_path, "sdn-core")
+    shown = [
+        (r["direction"], r["sequence"], r["lma_s"], r["lma_access"], r["access"]) for r in found
+    ]
+    assert shown == [
+        ("down", 0, 0.105, "wlan", "wlan"),
+        ("down", 0, 0.105, "cell", "cell"),
+        ("down", 2, 0.125, "", ""),
+        ("up", 1, 0.135, "cell", "cell"),
+    ]
+    assert {row["overhead"] for row in found} == {0}
+    assert on_switches(net, tmp_path, "tunnel")[0]["overhead"] == -1  # none of that mode's
+
+
+def test_an_anchors_tunnel_says_nothing_about_the_access(tmp_path: Path) -> None:
+    net = Recorder()
+    coa = {name: IPv6Address(f"2001:db8:10::1{n}").packed for name, n in (("wlan", 1), ("cell", 2))}
+    packet = udp(5001, 1, 0, 172)
+    net.seen("cn", "down", 100, packet)
+    net.add(LMA_CORE, 105, True, ipv6(41, LMA, coa["wlan"], ipv6(17, CN, MN, packet)))
+    net.seen("mn", "down", 141, packet, "cell")
+    net.seen("mn", "up", 100, packet, "wlan")
+    net.add(LMA_CORE, 112, False, ipv6(41, coa["wlan"], LMA, ipv6(17, MN, CN, packet)))
+    net.seen("cn", "up", 117, packet)
+    down, up = on_switches(net, tmp_path, "sdn-assisted")
+    assert (down["lma_access"], down["access"], down["overhead"]) == ("cell", "cell", 40)
+    assert (up["lma_access"], up["access"]) == ("wlan", "wlan")
 
 
 def test_other_traffic_is_left_out(tmp_path: Path) -> None:

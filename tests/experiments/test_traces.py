@@ -41,7 +41,7 @@ def table(*rows: tuple[object, ...]) -> pd.DataFrame:
     """Rows (sequence, bytes, sent, received, access) of flow f, downlink."""
     return pd.DataFrame(
         [
-            ("f", "down", sequence, size, sent, sent, access, received, access)
+            ("f", "down", sequence, size, sent, sent, access, received, access, 40)
             for sequence, size, sent, received, access in rows
         ],
         columns=COLUMNS,
