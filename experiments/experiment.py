@@ -26,13 +26,14 @@ DECISION_SHIFT_MS = 0.05
 
 
 class Point(NamedTuple):
-    """One combination of levels, with the seeds to run it with."""
+    """One combination of levels, with the seeds to run it with, and the engine if not any."""
 
     name: str
     levels: dict[str, str]
     values: dict[str, float | str | None]
     spec: RunSpec
     seeds: int
+    engine: str | None = None
 
 
 def available() -> list[str]:
@@ -78,6 +79,7 @@ def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[
                     },
                     convert(document, RunSpec, where),
                     wanted,
+                    part.engine,
                 )
             )
     _check_names(found, source)
@@ -128,7 +130,7 @@ def jobs(name: str, found: list[Point], engine: str) -> Iterator[Job]:
                 levels=point.levels,
                 values=point.values,
                 seed=seed,
-                engine=engine,
+                engine=point.engine or engine,
                 spec=point.spec,
                 decisions_s=decisions(point.spec, seed),
                 changes=link_changes(point.spec, seed, name),

@@ -342,6 +342,8 @@ def _floors(
             signalling.request_bytes(floor.ATTACHMENT_BYTES),
             signalling.control_bytes(BINDING_UPDATE, floor.REGISTRATION_BYTES),
         )
+    elif record.delivered:
+        held = 0.0
     else:
         held = floor.signalling_ms(
             spec,

@@ -21,7 +21,7 @@ EARLY_TICKS = TICKS_PER_S // 10
 class MoveRecord:
     """One move as it went: instants in ticks of 10 us, None when it didn't come to that.
     `target` is what the LMA's events name, `attaches`: the MN attaches there for it (dynamic
-    attachment)."""
+    attachment). `delivered`: the target's MAG has the prefix for other flows, or still has it."""
 
     number: int
     move: Move
@@ -29,6 +29,7 @@ class MoveRecord:
     target: str
     planned: int
     attaches: bool = False
+    delivered: bool = False
     decision: int | None = None
     failed: str | None = None
     fmi_sent: list[int] = field(default_factory=list)
@@ -50,6 +51,7 @@ def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
     attached: set[str] = set()
     for record in sorted(records, key=lambda entry: entry.planned):
         record.attaches = spec.dynamic(record.move.to) and record.move.to not in attached
+        record.delivered = places[record.number].delivered
         attached.add(record.move.to)
     return records
 

@@ -77,10 +77,11 @@ def _run(title: str, names: Sequence[str], *, engine: str, seeds: int | None, wo
         found = points(name, experiment, seeds)
         _check_figures(name, experiment)
         studies.append(Study(name, RESULTS / name, list(jobs(name, found, engine))))
-    chosen = make_engine(engine)
+    wanted = sorted({job.engine for study in studies for job in study.jobs})
+    engines = {name: make_engine(name) for name in wanted}
     begun = time.monotonic()
     with _errors_name(RESULTS):
-        emulated_s = sweep(title, studies, chosen, workers)
+        emulated_s = sweep(title, studies, engines, workers)
     wall_s = time.monotonic() - begun
     failed = False
     for study in studies:

@@ -20,6 +20,7 @@ from topologies.switching import switch_of
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
+EngineName = Literal["virtual", "realtime", "host"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
 PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
@@ -189,6 +190,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Everything that one run does, complete: what the guest gets as `job.json`.
 
     `decision_spread_ms`: decisions are placed within this much after `Move.at_s`, by the seed.
+    `warm`: neighbours on every link know each other from the start; else neighbour discovery takes
+    its time when the first packet comes, and the floor, which knows nothing of it, is exceeded.
     """
 
     topology: Topology
@@ -200,6 +203,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     flows: dict[str, Flow]
     moves: tuple[Move, ...] = ()
     signalling_loss: SignallingLoss | None = None
+    warm: bool = True
     changes: tuple[LinkChange, ...] = ()
     traces: tuple[LinkTrace, ...] = ()
 
@@ -341,11 +345,13 @@ class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A set of points of an experiment: the cross product of its factors over its base."""
+    """A set of points of an experiment: the cross product of its factors over its base. `engine`
+    is the one that it asks for, whatever the others run on."""
 
     base: dict[str, Any] = {}
     factors: list[Factor] = []
     seeds: Count | None = None
+    engine: EngineName | None = None
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -34,7 +35,7 @@ class Study:
         self.name, self.folder, self.jobs = name, folder, jobs
         self.outcomes: Outcomes = {}
 
-    def prepare(self, engine: Engine) -> list[_Missing]:
+    def prepare(self, engines: Mapping[str, Engine]) -> list[_Missing]:
         """Make the folder, clear what runs of processes that are gone left unfinished, and tell
         which runs aren't there with the same inputs."""
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -44,7 +45,7 @@ class Study:
                 shutil.rmtree(leftover, ignore_errors=True)
         missing = []
         for job in self.jobs:
-            key = run_key(job, engine.versions)
+            key = run_key(job, engines[job.engine].versions)
             if _key_of(self.folder / "runs" / run_name(job)) == key:
                 self.outcomes[run_name(job)] = None
             else:
@@ -52,22 +53,26 @@ class Study:
         return missing
 
 
-def sweep(title: str, studies: list[Study], engine: Engine, workers: int) -> float:
-    """Carry out all missing runs of all studies; returns the emulated time of those, in s.
+def sweep(title: str, studies: list[Study], engines: Mapping[str, Engine], workers: int) -> float:
+    """Carry out all missing runs of all studies, each on the engine that its job names; returns the
+    emulated time of those, in s.
 
     Raises OSError if results can't be written or a worker was killed; finished runs stay.
     """
-    missing = [entry for study in studies for entry in study.prepare(engine)]
+    missing = [entry for study in studies for entry in study.prepare(engines)]
     total = sum(len(study.jobs) for study in studies)
     emulated = sum(entry.job.spec.duration_s for entry in missing)
     progress = Progress(title, len(missing), emulated, workers)
     progress.start(
-        f"{total} runs, {total - len(missing)} of them there already; engine {engine.name}, "
+        f"{total} runs, {total - len(missing)} of them there already; "
+        f"engine {' and '.join(engines)}, "
         f"{workers} at a time, {emulated:.0f} s of emulated time to go"
     )
     with ProcessPoolExecutor(workers, initializer=begin) as pool:
         futures: dict[Future[str | None], _Missing] = {
-            pool.submit(work, entry.study.folder, entry.job, entry.key, engine): entry
+            pool.submit(
+                work, entry.study.folder, entry.job, entry.key, engines[entry.job.engine]
+            ): entry
             for entry in missing
         }
         try:

@@ -77,7 +77,7 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
     topology = spec.topology
     lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
     with contextlib.ExitStack() as stack:
-        network = stack.enter_context(running(topology, seed))
+        network = stack.enter_context(running(topology, seed, spec.warm))
         children: list[Child] = []
         stack.callback(end, children)
         switches: openvswitch.Switches | None = None

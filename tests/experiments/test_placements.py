@@ -68,3 +68,31 @@ def test_the_lma_names_all_accesses_of_a_decision() -> None:
 def test_who_can_not_have_copies_is_told(more: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"moves\[0\]\.copies: true; .* expected false"):
         run_spec(moves=moves(("cell", 12, True)), **more)
+
+
+def test_a_prefix_that_is_there_for_another_flow_needs_no_delivery() -> None:
+    orders = [
+        {"flow": "a", "to": "cell", "at_s": 6.0},
+        {"flow": "stay", "to": "cell", "at_s": 8.0},  # of the same anchor
+        {"flow": "a", "to": "wlan", "at_s": 10.0},
+        {"flow": "stay", "to": "wlan", "at_s": 12.0},
+        {"flow": "a", "to": "cell", "at_s": 15.0},  # withdrawn only 10 s after the last left
+        {"flow": "a", "to": "wlan", "at_s": 16.0},
+        {"flow": "a", "to": "cell", "at_s": 27.0},
+        {"flow": "b", "to": "wlan", "at_s": 28.0},  # of another anchor
+    ]
+    spec = run_spec("unique", moves=orders)
+    found = placements(spec, (6.0, 8.0, 10.0, 12.0, 15.0, 16.0, 27.0, 28.0))
+    delivered = [number for number, place in enumerate(found) if place.delivered]
+    assert delivered == [1, 4]
+
+
+def test_a_mag_that_is_told_of_each_flow_is_told_of_this_one_too() -> None:
+    orders = [
+        {"flow": "a", "to": "cell", "at_s": 6.0},
+        {"flow": "stay", "to": "cell", "at_s": 8.0},
+    ]
+    spec = run_spec(
+        "unique", moves=orders, protocol={"prefix_model": "unique", "granularity": "flow"}
+    )
+    assert not any(place.delivered for place in placements(spec, (6.0, 8.0)))
