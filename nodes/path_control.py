@@ -209,7 +209,7 @@ class PathControl(Outbox):
         """Have the controller do what is wanted now, all moves of flows in one request."""
         moved: list[Item] = []
         for item in items:
-            if item in self._wanted.flows and item in self._accepted - self._installed:
+            if item in self._accepted and item not in self._installed:
                 moved.append(item)
             else:
                 self._request((item,), self._request_about(item))

@@ -633,6 +633,7 @@ STEPS = st.lists(
             [
                 "add",
                 "move",
+                "several",
                 "remove",
                 "break",
                 "away",
@@ -657,6 +658,15 @@ STEPS = st.lists(
 def wanted(network: Network, row: FlowMobilityCacheEntry) -> tuple[IPv6Address, ...] | None:
     bindings = [network.lma.core.bindings.get(bid) for bid in row.bids]
     return tuple(b.proxy_coa for b in bindings if b is not None and b.registered) or None
+
+
+def move_all(network: Network, access: str, token: int) -> int:
+    """All flows that there are, in one order."""
+    fids = [row.fid for row in network.lma.core.flows.cache.rows(Domain.MN)]
+    bids = (network.bid(access),)
+    network.lma.core.move_flows(Domain.MN, fids, bids, token, network.now())
+    network.take_from_lma()
+    return token
 
 
 def play(
@@ -685,6 +695,8 @@ def play(
             tokens.append(network.add_flow(fid, access, Domain.P1))
         elif what == "move" and known:
             tokens.append(network.move(fid, access))
+        elif what == "several" and known:
+            tokens.append(move_all(network, access, 10_000 + len(tokens)))
         elif what == "remove":
             tokens.append(network.remove_flow(fid))
         elif what in others:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import Any
 
@@ -143,3 +144,12 @@ def test_load_balance_leaves_alone_what_is_not_full_or_has_no_room(
     wlan: dict[str, int], cell: dict[str, int] | None
 ) -> None:
     assert policy("load-balance").decide(node(wlan, cell, f1=1), 0.0) == ()
+
+
+def test_counted_octets_are_the_load_where_capacities_say_so() -> None:
+    balance = policy("load-balance", capacities={"wlan": 1_000, "cell": 10_000}, settle_s=0)
+    seen = node({"load": 10}, {"load": 95}, f1=1, f2=1, f3=2)
+    assert moves(balance.decide(seen, 0)) == [(3, 1)]  # nothing is counted yet: as reported
+    counted = dataclasses.replace(seen, rates={1: 500.0, 2: 450.0, 3: 100.0})
+    assert moves(balance.decide(counted, 0)) == [(2, 2)]
+    assert not balance.decide(dataclasses.replace(seen, rates={1: 500.0}), 0)
