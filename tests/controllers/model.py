@@ -68,7 +68,7 @@ class Tables(Switch):
 
 class ModelSwitch:
     """`inbox` has what the controller has sent, `outbox` what the switch has answered. `mute`: it
-    does all and answers nothing. `full`: it refuses rules that are new."""
+    does all and answers no barrier. `full`: it refuses rules that are new."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -117,8 +117,9 @@ class ModelSwitch:
                     assert self.tables.rules[rule.identity].cookie == rule.cookie
                     self.tables.add(rule)
             answers.append(("barrier", message.xid, None))
-        if not self.mute:
-            self.outbox.extend(answers)
+        if self.mute:
+            answers = [answer for answer in answers if answer[0] == "error"]
+        self.outbox.extend(answers)
 
 
 @dataclass
