@@ -18,7 +18,8 @@ from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.flow_table import FlowTableEntry
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA
-from tests.invariants import Ledger, check, check_empty, check_quiet
+from tests.invariants import Ledger, check, check_quiet
+from tests.leftovers import check_empty
 from tests.packets import down, packet_to, up
 from tests.world import QUIET_S, World
 from tests.world_plan import MAGS, MOBILE_NODES, POOL, PORTS, Plan

@@ -23,7 +23,8 @@ from nodes.wire.messages import (
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA
 from tests.hostile import MESSAGES, PLAUSIBLE, Hostile
-from tests.invariants import Ledger, check, check_empty, check_quiet, described
+from tests.invariants import Ledger, check, check_quiet
+from tests.leftovers import check_empty, described
 from tests.sequences import PREFIXES, SIGNALLING, STRANGER, Honest
 from tests.world import World
 from tests.world_plan import MAGS, MOBILE_NODES, Plan

@@ -12,6 +12,7 @@ from nodes.actions import Send
 from nodes.config import MobileNodePolicy
 from nodes.wire.messages import MobileNodeIdentifierSubtype, ProxyBindingStatus
 from nodes.wire.options import (
+    AccessLinkReport,
     AlternateCareOfAddress,
     LinkLocalAddress,
     MobileNodeIdentifier,
@@ -130,3 +131,17 @@ def test_a_link_local_address_stays_through_a_handoff_rfc5213_6_8(domain: type[D
     first = anchor.acknowledged(domain.pbu(extra=asked)).option(LinkLocalAddress)
     handed = domain.pbu(1, handoff=3, prefixes=(domain.P1,), extra=asked)
     assert anchor.acknowledged(handed, 1, domain.MAG2).option(LinkLocalAddress) == first
+
+
+def test_what_the_old_mag_said_of_its_link_is_forgotten_rfc5213_5_3_4(
+    domain: type[Domain],
+) -> None:
+    """A policy would judge the new link by the old one's quality."""
+    lma = domain.lma()
+    lma.receive(domain.pbu(extra=(AccessLinkReport(10, 90, 50),)))
+    (entry,) = lma.core.bindings
+    lma.receive(domain.pbu(1), 1)
+    assert entry.access_link_report == AccessLinkReport(10, 90, 50), "a renewal says nothing of it"
+    lma.receive(domain.pbu(2, handoff=3), 2, domain.MAG2)
+    assert entry.proxy_coa == domain.MAG2
+    assert entry.access_link_report == AccessLinkReport()
