@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from experiments.spec import RunSpec, TcpDownload
+from experiments.flows import MptcpDownload, TcpDownload
+from experiments.spec import RunSpec
 from topologies.model import BITS_PER_BYTE, Role, Topology
 from topologies.plan import PACKET_BYTES, other_end
 
@@ -79,7 +80,7 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     for flow_name, flow in spec.flows.items():
         used = {flow.anchor, flow.start}
         used |= {move.to for move in spec.moves if move.flow == flow_name}
-        if spec.protocol.policies:
+        if spec.protocol.policies or spec.events:
             used |= set(spec.topology.accesses)
         if isinstance(flow, TcpDownload):
             for access in used:
@@ -91,9 +92,12 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
                 down[name] += frames
                 up[name] += frames
     segments = {access: _segments(spec.topology, access, lines[access]) for access in lines}
+    # Only Multipath TCP fills several lines at once.
+    multipath = any(isinstance(flow, MptcpDownload) for flow in spec.flows.values())
+    total = sum(segments.values()) if multipath else max(segments.values())
     for _, name, role in found:
         if role is not Role.LMA:
-            count = segments[access_of[name]] if role is Role.MN else max(segments.values())
+            count = segments[access_of[name]] if role is Role.MN else total
             down[name] += count
             up[name] += math.ceil(count * ACKS_PER_SEGMENT)
     return {

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.access_events import instant_s
 from experiments.job import Job
 from experiments.link_changes import link_changes
 from experiments.spec import Experiment, RunSpec
@@ -15,14 +15,6 @@ from nodes.strict import InputError, convert, load_toml, read_toml
 
 EXPERIMENTS = Path(__file__).parent
 TOPOLOGIES = EXPERIMENTS.parent / "topologies"
-
-# Conjugate of the golden ratio: its multiples modulo 1 cover an interval evenly, however many of
-# them are taken, so the seeds 1 to n sample the packet interval without gaps for every n.
-GOLDEN = (math.sqrt(5) - 1) / 2
-# Decisions fall on whole multiples of this, off the whole ms on which packets leave by 50 us, so
-# that no event of a run sits on the edge of the 10 us resolution of recorded times.
-DECISION_GRID_MS = 0.1
-DECISION_SHIFT_MS = 0.05
 
 
 class Point(NamedTuple):
@@ -114,10 +106,7 @@ def merge(*tables: Mapping[str, Any]) -> dict[str, Any]:
 
 def decisions(spec: RunSpec, seed: int) -> tuple[float, ...]:
     """The instant of each move of `spec` in the run with `seed`, in s of the run."""
-    share = math.fmod(seed * GOLDEN, 1.0)
-    steps = math.floor(share * spec.decision_spread_ms / DECISION_GRID_MS)
-    offset_ms = steps * DECISION_GRID_MS + DECISION_SHIFT_MS
-    return tuple(round(move.at_s + offset_ms / 1000, 6) for move in spec.moves)
+    return tuple(instant_s(move.at_s, spec.decision_spread_ms, seed) for move in spec.moves)
 
 
 def jobs(name: str, found: list[Point], engine: str) -> Iterator[Job]:

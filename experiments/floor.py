@@ -13,8 +13,9 @@ from collections import deque
 
 import numpy as np
 
+from experiments.flows import Flow, UdpFlow
 from experiments.frames import ETHERNET_BYTES, IPV6_BYTES, TICKS_PER_S, UDP_BYTES, Floats
-from experiments.spec import Flow, RunSpec, UdpFlow
+from experiments.spec import RunSpec
 from topologies.model import Link, Role, Topology
 
 MS_PER_S = 1000.0

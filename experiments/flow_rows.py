@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from experiments.event_log import Event
+from experiments.flows import UdpFlow, traffic_kind
 from experiments.frames import TICKS_PER_S
+from experiments.interruption import instant_of, interruption_columns, signalling_columns
 from experiments.job import Job
-from experiments.spec import UdpFlow
+from experiments.signalling import Signalling
 from experiments.traces import NEVER, Trace, Way, count, new_octets
 from experiments.traffic import flow_ids
 from experiments.video_playout import playout
@@ -61,10 +63,16 @@ COLUMNS = [
 
 
 def flow_rows(
-    job: Job, traces: dict[str, Trace], events: Sequence[Event], status: str = "ok"
+    job: Job,
+    traces: dict[str, Trace],
+    events: Sequence[Event],
+    status: str = "ok",
+    signalling: Signalling | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of a run's flows, in the order of the spec; without traces, of a run that failed."""
+    """Rows of a run's flows, in the order of the spec; without traces, of a run that failed. A run
+    with events has those of `interruption` as well."""
     rows = []
+    instant = instant_of(job)
     for name, flow in job.spec.flows.items():
         udp = isinstance(flow, UdpFlow)
         row: dict[str, Any] = dict.fromkeys(COLUMNS)
@@ -76,7 +84,7 @@ def flow_rows(
             "engine": job.engine,
             "prefix_model": job.spec.protocol.prefix_model,
             "flow": name,
-            "traffic": "udp" if udp else "tcp",
+            "traffic": traffic_kind(flow),
             "status": status,
         }
         for factor, label in job.levels.items():
@@ -85,6 +93,10 @@ def flow_rows(
         if name in traces:
             row |= _counts(traces[name], udp) | _moves(job, name, events)
             row |= _voice(traces[name].down) if udp else _video(traces[name].down)
+            if instant is not None:
+                row |= interruption_columns(instant, flow, traces[name].down)
+            if instant is not None and signalling is not None:
+                row |= signalling_columns(instant, signalling)
         rows.append(row)
     return rows
 

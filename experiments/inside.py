@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from experiments.access_events import AccessEvent, instant_s
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.job import Job, write_atomically
@@ -132,6 +133,10 @@ class _Schedule:
             *((entry.at_s, _call(self._attach, entry.access)) for entry in spec.attachments),
             (last_attachment + BIND_AFTER_ATTACH_S, self._bind),
             *((at_s, _call(self._move, n)) for n, at_s in enumerate(self._job.decisions_s)),
+            *(
+                (self._instant_s(event), _call(self._happen, event))
+                for event in spec.events.values()
+            ),
             *((entry.at_s, _call(self._change, entry)) for entry in self._job.changes),
         ]
         try:
@@ -162,6 +167,16 @@ class _Schedule:
     def _attach(self, access: str) -> None:
         self._events.write("attach", {"access": access})
         self._network.set_access(access, True)
+
+    def _instant_s(self, event: AccessEvent) -> float:
+        return instant_s(event.at_s, self._job.spec.decision_spread_ms, self._job.seed)
+
+    def _happen(self, event: AccessEvent) -> None:
+        """What the network has to do with it; applications and the MN's kernel do their own part
+        (`experiments.traffic`, `experiments.mptcp_traffic`)."""
+        self._events.write(event.do, {"access": event.access})
+        if event.do in ("handover", "link-down"):
+            self._network.set_access(event.access, event.do == "handover")
 
     def _bind(self) -> None:
         spec = self._job.spec

@@ -22,6 +22,7 @@ from experiments import floor
 from experiments.controller_messages import read_controller_messages
 from experiments.event_log import Event, events_csv, read_events
 from experiments.flow_rows import flow_rows
+from experiments.flows import UdpFlow, traffic_kind
 from experiments.frames import TICKS_PER_S
 from experiments.job import Job, write_atomically
 from experiments.moves import MoveRecord, follow, moves_entry, plan
@@ -37,7 +38,6 @@ from experiments.signalling import (
     read_signalling,
     signalling_of,
 )
-from experiments.spec import UdpFlow
 from experiments.tables import write_table
 from experiments.traces import NEVER, Trace, Way, count
 from nodes.strict import MISSING, InputError, from_json, to_json
@@ -144,7 +144,7 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     moves = [moves_entry(*pair) for pair in zip(records, rows, strict=True)]
     write_atomically(run_dir / "moves.json", to_json(moves) + b"\n")
     write_atomically(run_dir / VIEW, run_view(job, traces, events, moves, control))
-    flows = flow_rows(job, traces, events)
+    flows = flow_rows(job, traces, events, signalling=signalling)
     write_atomically(run_dir / FLOW_ROWS, json.dumps(flows, indent=1).encode() + b"\n")
     if not keep_captures:
         captures.unlink()
@@ -159,8 +159,8 @@ def write_runs(rows: Iterable[dict[str, Any]], results_dir: Path) -> None:
     and the other is not: a bulk transfer reacts to every microsecond.
     """
     rows = list(rows)
-    downloads = [row for row in rows if row.get("traffic") == "tcp"]
-    others = [row for row in rows if row.get("traffic") != "tcp"]
+    downloads = [row for row in rows if row.get("traffic") != "udp"]
+    others = [row for row in rows if row.get("traffic") == "udp"]
     write_table(others, COLUMNS, results_dir / RUNS)
     if downloads:
         write_table(downloads, COLUMNS, results_dir / DOWNLOADS)
@@ -240,7 +240,7 @@ def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
         "switch_policy": spec.protocol.switch,
         "decision_maker": spec.protocol.decision_maker,
         "attachment": "dynamic" if record.attaches else spec.protocol.attachment,
-        "traffic": "udp" if isinstance(spec.flows[move.flow], UdpFlow) else "tcp",
+        "traffic": traffic_kind(spec.flows[move.flow]),
         "flow": move.flow,
         "move": record.number,
         "source": record.source,

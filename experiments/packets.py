@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.flows import UdpFlow
 from experiments.frames import (
     ETHERNET_BYTES,
     IPV6_BYTES,
@@ -30,7 +31,7 @@ from experiments.frames import (
     seconds,
     ticks,
 )
-from experiments.spec import RunSpec, UdpFlow
+from experiments.spec import RunSpec
 from topologies.model import Role
 
 DOWN, UP = 0, 1

@@ -10,8 +10,9 @@ from controllers.fabric import Fabric
 from experiments.controller_messages import ControllerMessages, caused_by
 from experiments.event_log import Event
 from experiments.floor import declared_delay_ms, mag_of
+from experiments.flows import Flow
 from experiments.moves import MoveRecord
-from experiments.spec import Flow, RunSpec
+from experiments.spec import RunSpec
 from experiments.traces import Way
 from topologies.fabric import fabric_description
 from topologies.model import Role

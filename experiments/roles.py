@@ -93,12 +93,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         fabric_interface=_fabric_interface(spec, lma),
     )
     layer_2 = protocol.attachment == "layer-2"
-    # A MAG without layer-2 signalling knows by policy alone that an MN shares its prefixes.
-    handoff = (
-        HandoffHint.NEW_INTERFACE_SHARING_PREFIXES
-        if protocol.prefix_model == "shared"
-        else HandoffHint.NEW_INTERFACE
-    )
+    handoff = {access: _handoff(spec, access) for access in topology.accesses}
     mag_configs = {
         mag: MagConfig(
             events=events / f"{mag}.jsonl",
@@ -112,7 +107,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                     mn_id=MN_ID,
                     access_technology=_technology(access).technology,
                     link_layer_id=mac(topology, _link_name(spec, access), link.ends[1]),
-                    handoff_indicator=int(handoff),
+                    handoff_indicator=int(handoff[access]),
                 )
                 for access, link in topology.accesses.items()
                 if link.ends[0] == mag and not layer_2
@@ -155,7 +150,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         layer_2={
             link.interface(mn): LayerTwoAccess(
                 access_technology=_technology(access).technology,
-                handoff_indicator=int(handoff),
+                handoff_indicator=int(handoff[access]),
                 attach="order" if spec.dynamic(access) else "link-up",
             )
             for access, link in topology.accesses.items()
@@ -213,6 +208,15 @@ def _controller(spec: RunSpec, events: Path, seed: int) -> ControllerProcess | N
         port=topology.switching.openflow_port,
         seed=seed,
     )
+
+
+def _handoff(spec: RunSpec, access: str) -> HandoffHint:
+    """What a MAG without layer-2 signalling says of an MN that comes: it knows by policy alone."""
+    if any(event.do == "handover" and event.access == access for event in spec.events.values()):
+        return HandoffHint.HANDOFF_BETWEEN_INTERFACES
+    if spec.protocol.prefix_model == "shared":
+        return HandoffHint.NEW_INTERFACE_SHARING_PREFIXES
+    return HandoffHint.NEW_INTERFACE
 
 
 def _technology(access: str) -> Access:

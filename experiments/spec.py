@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from experiments.access_events import AccessEvent, check_events
 from experiments.declarations import Number, Plot, Table
+from experiments.flows import Flow
 from experiments.variables import Variables
 from nodes.controller_config import Fallback
 from nodes.northbound import Mode
@@ -23,7 +25,6 @@ SwitchPolicy = Literal["on-ack", "on-send"]
 EngineName = Literal["virtual", "realtime", "host"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
-PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
 
 
 class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -42,6 +43,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     count as duplicated on arrival either way; the MN's event `copies-removed` says how many it
     removed.
     `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
+    `flow_mobility`: without it the LMA knows of no flows, and each packet goes where its prefix is
+    (RFC 5213 alone).
     `data_plane`: who makes the paths, and of what (docs/sdn.md); `framework` is what the controller
     of a switched topology runs on, and `fallback` what the LMA does while it has none.
     """
@@ -56,6 +59,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     decision_maker: Literal["lma", "mn"] = "lma"
     attachment: Literal["link", "layer-2"] = "link"
     policies: tuple[dict[str, Any], ...] = ()
+    flow_mobility: bool = True
     data_plane: Mode = "tunnel"
     framework: Literal["os-ken", "ryu"] = "os-ken"
     fallback: Fallback = "refuse"
@@ -73,55 +77,6 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     access: str
     at_s: NonNegative
     dynamic: bool = False
-
-
-class UdpFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="udp",
-):
-    """A constant-rate flow in both directions between CN and MN.
-
-    `anchor` is the access whose prefix the MN's address comes from (in the shared model both
-    accesses have the same prefix); `start` is the access that carries the flow at first. The
-    default payload is that of a voice codec with RTP at 50 packets/s, padded so that the frame has
-    250 octets: then its time on the reference accesses is a whole multiple of 10 us, the resolution
-    of recorded times, and two runs can't differ by rounding.
-    """
-
-    anchor: str
-    start: str
-    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
-    interval_ms: Positive = 20.0
-    payload_bytes: PayloadBytes = 188
-    from_s: NonNegative = 5.0
-    until_s: Positive = 29.0
-
-
-class TcpDownload(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    kw_only=True,
-    tag_field="kind",
-    tag="tcp",
-):
-    """A bulk download from CN to MN; `congestion` is the sender's congestion control. With
-    `rate_mbit` the sender paces itself to it, as a server of video does."""
-
-    anchor: str
-    start: str
-    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
-    congestion: Literal["cubic", "bbr", "reno"] = "cubic"
-    rate_mbit: Positive | None = None
-    from_s: NonNegative = 5.0
-    until_s: Positive = 29.0
-
-
-Flow = UdpFlow | TcpDownload
 
 
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -189,7 +144,9 @@ class SignallingLoss(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that one run does, complete: what the guest gets as `job.json`.
 
-    `decision_spread_ms`: decisions are placed within this much after `Move.at_s`, by the seed.
+    `decision_spread_ms`: moves and events are placed within this much after their `at_s`, all by
+    the same, which the seed chooses; and so is `judged_at_s`, the instant around which flows are
+    looked at more closely (`interruption`). The names of events only say what overrides what.
     `warm`: neighbours on every link know each other from the start; else neighbour discovery takes
     its time when the first packet comes, and the floor, which knows nothing of it, is exceeded.
     """
@@ -202,6 +159,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     attachments: tuple[Attachment, ...] = (Attachment("wlan", 1.0), Attachment("cell", 2.0))
     flows: dict[str, Flow]
     moves: tuple[Move, ...] = ()
+    events: dict[str, AccessEvent] = {}
+    judged_at_s: NonNegative | None = None
     signalling_loss: SignallingLoss | None = None
     warm: bool = True
     changes: tuple[LinkChange, ...] = ()
@@ -231,6 +190,9 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             if move.to not in accesses:
                 raise ValueError(f"moves[{number}].to: {move.to!r}; expected one of {known}")
             self._check_copies(number, move)
+        if self.moves and not self.protocol.flow_mobility:
+            raise ValueError("protocol.flow_mobility: false; the run has moves, expected true")
+        check_events(self.events, self.flows, list(accesses))
         self._check_links()
         for number, attachment in enumerate(self.attachments):
             self._check_dynamic(number, attachment)

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from controllers.process import run_controller
+from experiments.flows import Flow, QuicDownload, UdpFlow
 from experiments.roles import INTERFACE_ID, MN_ID, Roles, configure
-from experiments.spec import RunSpec, TcpDownload, UdpFlow
+from experiments.spec import RunSpec
 from experiments.traffic import correspondent_address, flow_ids
 from nodes.control_client import Session
 from nodes.daemons import run_lma, run_mag, run_mn
@@ -134,12 +135,15 @@ def _serve(main: Callable[..., None], config: object, node: str, writer: int) ->
 
 
 def bind_flows(spec: RunSpec, session: Session) -> dict[str, IPv6Address]:
-    """Add the flows of `spec` to the LMA's flow mobility cache, in the order of the spec.
+    """Add the flows of `spec` to the LMA's flow mobility cache, in the order of the spec; without
+    flow mobility none.
 
     Returns the MN's address for each. Raises RunFailed if an access is not registered.
     """
     bindings = session.request({"op": "bindings"})["result"]
     addresses = flow_addresses(spec, bindings)
+    if not spec.protocol.flow_mobility:
+        return addresses
     for name, fid in flow_ids(spec).items():
         session.request(_add_flow(spec, fid, spec.flows[name], addresses[name]))
     return addresses
@@ -183,9 +187,7 @@ def bind_request(spec: RunSpec, name: str, address: IPv6Address, access: str) ->
     }
 
 
-def _add_flow(
-    spec: RunSpec, fid: int, flow: UdpFlow | TcpDownload, address: IPv6Address
-) -> dict[str, Any]:
+def _add_flow(spec: RunSpec, fid: int, flow: Flow, address: IPv6Address) -> dict[str, Any]:
     return {
         "op": "add-flow",
         "mn": MN_ID,
@@ -196,12 +198,12 @@ def _add_flow(
     }
 
 
-def _selector(spec: RunSpec, flow: UdpFlow | TcpDownload, address: IPv6Address) -> dict[str, Any]:
+def _selector(spec: RunSpec, flow: Flow, address: IPv6Address) -> dict[str, Any]:
     udp = isinstance(flow, UdpFlow)
     selector: dict[str, Any] = {
         "start_source_address": str(correspondent_address(spec)),
         "start_destination_address": str(address),
-        "start_next_header": UDP if udp else TCP,
+        "start_next_header": UDP if isinstance(flow, UdpFlow | QuicDownload) else TCP,
         "start_source_port": flow.port,
     }
     if udp:

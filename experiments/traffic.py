@@ -28,7 +28,8 @@ from ipaddress import IPv6Address
 from types import FrameType
 from typing import Literal, NamedTuple
 
-from experiments.spec import RunSpec, TcpDownload, UdpFlow
+from experiments.flows import TcpDownload, UdpFlow
+from experiments.spec import RunSpec
 from topologies.model import BITS_PER_BYTE, Role
 from topologies.namespaces import set_timer_slack
 from topologies.plan import addresses

@@ -15,9 +15,10 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.flows import UdpFlow
 from experiments.measure import analyse_run, missing_rows, read_job, run_name, write_runs
 from experiments.pcapng import PcapngWriter
-from experiments.spec import RunSpec, UdpFlow
+from experiments.spec import RunSpec
 from nodes.strict import convert, to_json
 
 START_NS = 1_700_000_000_000_000_000

@@ -15,7 +15,8 @@ from experiments.capture_plan import (
     ring_frames,
 )
 from experiments.engines.guest import MEMORY_MIB, memory_mib
-from experiments.spec import Move, Protocol, RunSpec, TcpDownload, UdpFlow
+from experiments.flows import TcpDownload, UdpFlow
+from experiments.spec import Move, Protocol, RunSpec
 from nodes.strict import load_toml
 from tests.experiments.synthetic import write_job
 from topologies.model import Topology

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.spec import RunSpec, TcpDownload, UdpFlow
+from experiments.flows import TcpDownload, UdpFlow
+from experiments.spec import RunSpec
 from experiments.traffic import (
     UdpStream,
     departures,

@@ -2,7 +2,8 @@ from pathlib import Path
 
 from experiments.engines.guest import MEMORY_MIB, SWITCHING_MIB, memory_mib
 from experiments.experiment import TOPOLOGIES
-from experiments.spec import RunSpec, UdpFlow
+from experiments.flows import UdpFlow
+from experiments.spec import RunSpec
 from nodes.strict import load_toml
 from tests.experiments.synthetic import write_job
 from topologies.model import Topology

@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 from experiments import pcapng
 from experiments.capture import Capture
-from experiments.spec import RunSpec, UdpFlow
+from experiments.flows import UdpFlow
+from experiments.spec import RunSpec
 from experiments.traffic import (
     fetch_tcp,
     run_start,
