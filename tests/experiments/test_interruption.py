@@ -40,6 +40,7 @@ def stream(received: dict[int, float | None]) -> Trace:
             "lma_access": "wlan",
             "received_s": [np.nan if at is None else at for at in got],
             "access": "wlan",
+            "overhead": 48,
         }
     )
     return Trace(table, "a")
