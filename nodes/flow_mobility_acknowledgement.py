@@ -51,7 +51,7 @@ def examine(message: UpdateNotification, bindings: Iterable[BindingUpdateListEnt
         (
             entry
             for entry in bindings
-            if entry.profile.mn_id == identifier.nai
+            if identifier.names(entry.profile.mn_id)
             and entry.state is Registration.REGISTERED
             and _is_meant(entry, message)
         ),

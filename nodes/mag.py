@@ -326,7 +326,7 @@ class MobileAccessGateway:
         sessions = [
             entry
             for entry in self._of_lma(source)
-            if (identifier is None or entry.mn_id == identifier.nai)
+            if (identifier is None or identifier.names(entry.mn_id))
             and entry.state is Registration.REGISTERED
         ]
         for entry in sessions:

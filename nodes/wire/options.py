@@ -113,6 +113,10 @@ class MobileNodeIdentifier(Option):
         """The identifier as text; octets that aren't UTF-8 survive the way through `of`."""
         return self.identifier.decode("utf-8", "surrogateescape")
 
+    def names(self, nai: str) -> bool:
+        """Whether it is this NAI, and no identifier of another kind with the same octets."""
+        return self.subtype == MobileNodeIdentifierSubtype.NAI and self.nai == nai
+
 
 @element(
     OPTIONS,

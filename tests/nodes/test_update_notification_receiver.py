@@ -16,6 +16,7 @@ from nodes.wire.messages import (
 )
 from nodes.wire.options import (
     HandoffIndicator,
+    HomeNetworkPrefix,
     MobileNodeGroupIdentifier,
     MobileNodeIdentifier,
     VendorSpecific,
@@ -108,6 +109,19 @@ def test_an_unknown_vendors_reason_is_not_the_options_fault_rfc7077_6_1(
 def test_a_mobile_node_that_is_not_attached_rfc7864_4_3(domain: type[Domain]) -> None:
     mag = domain.mag().registered()
     assert statuses(mag.receive(upn(FORCE, mn=domain.OTHER_MN), 1)) == [132]
+
+
+@pytest.mark.parametrize("reason", [FORCE, FLOW_MOBILITY])
+def test_an_identifier_that_is_no_nai_names_nobody_rfc7077_4_1(
+    domain: type[Domain], reason: int
+) -> None:
+    mag = domain.mag().registered()
+    other_kind = MobileNodeIdentifier(domain.MN.encode(), subtype=5)
+    prefix = HomeNetworkPrefix.of(domain.P2, off_link=True)
+    message = UpdateNotification(5, reason, (other_kind, prefix), acknowledge=True)
+    actions = mag.receive(message, 1)
+    assert statuses(actions) == [132]
+    assert requests(actions) == []
 
 
 def two_nodes(domain: type[Domain]) -> Gateway:
