@@ -19,7 +19,12 @@ from nodes import northbound
 from nodes.controller_config import ControllerConfig
 from nodes.daemon import Daemon
 from nodes.event_log import EventWriter
-from nodes.northbound_client import MAX_LINE, NorthboundClient, decode_message
+from nodes.northbound_client import (
+    MAX_LINE,
+    RECEIVED_AT_ONCE,
+    NorthboundClient,
+    decode_message,
+)
 from nodes.strict import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +79,10 @@ def serve(tmp_path: Path, domain: type[Domain]) -> Iterator[Callable[[Talk], lis
         ):
             listener.settimeout(LIMIT_S)
             config = ControllerConfig(
-                address=IPv6Address("::1"), port=listener.getsockname()[1], reconnect_delay_ms=50
+                address=IPv6Address("::1"),
+                port=listener.getsockname()[1],
+                reconnect_delay_ms=50,
+                request_timeout_ms=60_000,
             )
             core = domain.lma(data_plane="sdn-assisted", controller=config).core
             daemon = Daemon(core, events, lambda action: client.perform(action))  # noqa: PLW0108
@@ -134,8 +142,8 @@ def test_a_message_may_come_in_pieces(serve: Callable[[Talk], list[dict[str, Any
     def talk(peer: Peer) -> None:
         peer.accept()
         number = peer.request()["id"]
-        for part in (b'{"id": %d, ' % number, b'"ok": tr', b"ue}\n{"):
-            peer.send(part)
+        # More than the LMA reads at once.
+        peer.send(b'{"id": %d, %s "ok": true}\n{' % (number, b" " * 3 * RECEIVED_AT_ONCE))
         peer.close()
         peer.accept()
         peer.close()

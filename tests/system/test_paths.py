@@ -44,9 +44,9 @@ class Course(NamedTuple):
         return [d for d in packets if (d.innermost.mark or (0, 0))[0] == flow]
 
 
-def course(kernel: Kernel, folder: Path, check: str, **arguments: Any) -> Course:
-    put_job(folder, make_job(network="switched"))
-    return Course(folder, carry_out_check(kernel, folder, f"path_checks.{check}", **arguments))
+def course(kernel: Kernel, folder: Path, check: str, **protocol: str) -> Course:
+    put_job(folder, make_job({"protocol": protocol}, network="sdn"))
+    return Course(folder, carry_out_check(kernel, folder, f"path_checks.{check}"))
 
 
 @pytest.fixture(scope="module", params=["sdn-core/os-ken", "sdn-assisted/os-ken", "sdn-core/ryu"])
@@ -55,7 +55,7 @@ def moved(
 ) -> Course:
     mode, _, framework = request.param.partition("/")
     folder = tmp_path_factory.mktemp("moved")
-    return course(kernel, folder, "move", mode=mode, framework=framework)
+    return course(kernel, folder, "move", data_plane=mode, framework=framework)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_the_label_that_the_sender_gave_arrives_rfc6437_3(moved: Course) -> None
 def test_in_the_core_nothing_is_in_a_tunnel(moved: Course) -> None:
     if moved.in_tunnels("lma-s1", STAY, outbound=True):
         pytest.skip("the mode has tunnels")
-    for interface in ("lma-s1", "mag1-s2", "mag2-s3"):
+    for interface in ("lma-s1", "mag1-s3", "mag2-s4"):
         for outbound in (True, False):
             kinds = {d.next_header for d in moved.at(interface, outbound=outbound)}
             assert wire.IPV6_IN_IPV6 not in kinds
@@ -111,7 +111,7 @@ def test_a_flow_stays_in_its_anchors_tunnel_and_a_switch_changes_its_end(assiste
         (labels[flow],) = {d.flow_label for d in packets}
     assert labels[A] != labels[STAY]
     assert 0 not in labels.values()
-    arrived = assisted.in_tunnels("mag2-s3", A, outbound=False)
+    arrived = assisted.in_tunnels("mag2-s4", A, outbound=False)
     assert {(d.source, d.destination) for d in arrived} == {(LMA, MAG2)}
     assert set(wire.marks(arrived, A)) == assisted.received(A)["cell"]
 
@@ -133,7 +133,7 @@ def test_switches_count_the_flows(moved: Course) -> None:
 def test_without_a_controller_the_lmas_tunnels_carry_what_moves_until_it_is_back(
     kernel: Kernel, tmp_path: Path, mode: str
 ) -> None:
-    found = course(kernel, tmp_path, "away", mode=mode, fallback="tunnel")
+    found = course(kernel, tmp_path, "away", data_plane=mode, fallback="tunnel")
     assert found.result["first"]["ok"] is True
     assert found.result["during"]["state"] == "unreachable"
     assert found.result["after"]["state"] == "synchronized"
@@ -143,7 +143,7 @@ def test_without_a_controller_the_lmas_tunnels_carry_what_moves_until_it_is_back
     assert got["wlan"] | got["cell"] == found.sent(A)
     assert len(got["cell"]) > 50
     assert found.received(STAY) == {"wlan": found.sent(STAY), "cell": set()}
-    fallen = found.in_tunnels("mag2-s3", A, outbound=False)
+    fallen = found.in_tunnels("mag2-s4", A, outbound=False)
     assert 0 in {d.flow_label for d in fallen}, "no rule of the controller's is for these"
     if mode == "sdn-core":
         assert len(fallen) < len(got["cell"]), "the controller is back, and the tunnel is left"
@@ -156,7 +156,7 @@ def test_without_a_controller_the_lmas_tunnels_carry_what_moves_until_it_is_back
 def test_without_a_controller_moves_are_refused_and_flows_go_on(
     kernel: Kernel, tmp_path: Path, mode: str
 ) -> None:
-    found = course(kernel, tmp_path, "away", mode=mode, fallback="refuse")
+    found = course(kernel, tmp_path, "away", data_plane=mode, fallback="refuse")
     assert found.result["first"]["ok"] is False
     assert "the controller is unreachable" in found.result["first"]["error"]
     assert found.result["after"]["state"] == "synchronized"

@@ -8,7 +8,7 @@ import socket
 import struct
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -157,13 +157,14 @@ class Scenario:
 
 
 @contextlib.contextmanager
-def scenario(folder: Path) -> Iterator[Scenario]:
-    """The testbed of FOLDER/job.json; captures are in FOLDER/wire when the block is left."""
+def scenario(folder: Path, links: Sequence[tuple[str, str]] = LINKS) -> Iterator[Scenario]:
+    """The testbed of FOLDER/job.json; captures of `links` are in FOLDER/wire when the block is
+    left."""
     job = from_json((folder / "job.json").read_bytes(), Job, "job.json")
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         bed = stack.enter_context(testbed(job.spec, job.seed, folder, state / "control.sock"))
-        sniffers = [Sniffer(bed.network, node, interface) for node, interface in LINKS]
+        sniffers = [Sniffer(bed.network, node, interface) for node, interface in links]
         for sniffer in sniffers:
             stack.callback(sniffer.close)
         session = stack.enter_context(Session(state / "control.sock"))
