@@ -113,6 +113,12 @@ class Reply(
     result: Any = None
 
 
+def refused_flows(reply: Reply) -> dict[int, str]:
+    """Of a `Sync`: the flows that switches can't have rules for, by key, and why."""
+    found = reply.result.get("refused", {}) if isinstance(reply.result, dict) else {}
+    return {int(key): str(why) for key, why in found.items()}
+
+
 class Switches(
     msgspec.Struct,
     frozen=True,

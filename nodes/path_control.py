@@ -264,7 +264,7 @@ class PathControl(Outbox):
     def _answered(self, reply: northbound.Reply, now: Instant) -> list[Concluded]:
         error = None if reply.ok else reply.error or "the controller gave no reason"
         if reply.id == self._sync:
-            return self._sync_answered(reply.id, error, now)
+            return self._sync_answered(reply, error, now)
         about = self._about.pop(reply.id, ())
         # What is newer than this answer waits for its own.
         newest = [item for item in about if self._waiting.get(item) == reply.id]
@@ -276,15 +276,30 @@ class PathControl(Outbox):
             self._retry_at = now.monotonic + self._retry_s
         return self._done(newest, error)
 
-    def _sync_answered(self, number: int, error: str | None, now: Instant) -> list[Concluded]:
+    def _sync_answered(
+        self, reply: northbound.Reply, error: str | None, now: Instant
+    ) -> list[Concluded]:
         self._sync = None
         if error is not None:
             super().put(Log("controller-refused", {"error": error}))
             self._retry_at = now.monotonic + self._retry_s
             return []
         super().put(Log("controller-synchronized"))
+        # Its switches may have changed since it took these.
+        left_out = {
+            key: why
+            for key, why in northbound.refused_flows(reply).items()
+            if key in self._wanted.flows and self._waiting.get(key, reply.id) == reply.id
+        }
+        if left_out:
+            self._refused |= left_out
+            self._accepted.difference_update(left_out)
+            for key in left_out:
+                self._waiting.pop(key, None)
+            self._carriers.refresh(self._with_prefixes(left_out))
+            self._retry_at = now.monotonic + self._retry_s
         self._synchronized, self._lost_before = True, False
-        done = [item for item, newest in self._waiting.items() if newest == number]
+        done = [item for item, newest in self._waiting.items() if newest == reply.id]
         return self._done(done, None)
 
     def _done(self, items: Collection[Item], error: str | None) -> list[Concluded]:

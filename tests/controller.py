@@ -20,7 +20,8 @@ Fault = Callable[[northbound.Request], str | None]
 
 class ModelController:
     """`delay_s`: from the LMA and back to it. `work_s`: how long a change takes, in which a newer
-    one for the same flow overtakes it. `fault` says why a request fails."""
+    one for the same flow overtakes it. `fault` says why a request fails, and `left_out` which flows
+    of a sync it can't have, and why."""
 
     def __init__(self, network: Network, delay_s: float = 0.005, work_s: float = 0.010) -> None:
         self._network = network
@@ -28,6 +29,7 @@ class ModelController:
         self.reachable = True
         self.silent = False
         self.fault: Fault = lambda request: None
+        self.left_out: dict[int, str] = {}
         self.requests: list[northbound.Request] = []
         self.epochs: list[int] = []
         self.prefixes: dict[IPv6Network, IPv6Address | None] = {}
@@ -131,7 +133,10 @@ class ModelController:
         error = f"superseded by request {max(newer)}" if newer else self.fault(request)
         if error is None:
             error = self._apply(request)
-        reply = northbound.Reply(id=request.id, ok=error is None, error=error)
+        result = None
+        if isinstance(request, northbound.Sync):
+            result = {"lost": [], "refused": {str(key): why for key, why in self.left_out.items()}}
+        reply = northbound.Reply(id=request.id, ok=error is None, error=error, result=result)
         read = from_json(to_json(reply), northbound.Reply, "reply")
         self._tell(lambda core, now: core.northbound_received(read, now))
 
@@ -139,8 +144,9 @@ class ModelController:
         match request:
             case northbound.Sync():
                 self.prefixes = {path.prefix: path.mag for path in request.prefixes}
-                self.flows = {flow.key: flow for flow in request.flows}
-                self.paths = {path.key: path for path in request.paths if path.mags}
+                taken = {f.key: f for f in request.flows if f.key not in self.left_out}
+                self.flows = taken
+                self.paths = {p.key: p for p in request.paths if p.mags and p.key in taken}
             case northbound.Attach(path=path):
                 self.prefixes[path.prefix] = path.mag
             case northbound.Detach(prefix=prefix):

@@ -416,6 +416,24 @@ def test_with_the_fallback_a_flow_that_the_controller_refuses_later_stays_in_tun
     assert network.lma.core.controller.status()["refused"] == ["selector: no"]
 
 
+@pytest.mark.parametrize("fallback", ["refuse", "tunnel"])
+def test_a_flow_that_a_sync_leaves_out_is_asked_for_again(fallback: str) -> None:
+    """Switches may be others than those that took it."""
+    network = with_flow("sdn-core", fallback=fallback)
+    network.controller.left_out = {key(network): "s4 has no masks of ports"}
+    network.controller.fault = fails("add-flow", "s4 has no masks of ports")
+    network.controller.break_connection()
+    network.run(2)
+    assert network.lma.core.controller is not None
+    assert network.lma.core.controller.status()["refused"] == ["s4 has no masks of ports"]
+    assert way(network) == (None if fallback == "refuse" else (Domain.MAG2,))
+    network.controller.left_out = {}
+    network.controller.fault = lambda request: None
+    network.run(20)
+    assert way(network) == (Domain.MAG2,)
+    assert sent(network) == FABRIC
+
+
 def test_the_tunnel_of_an_anchor_closes_and_the_flow_takes_that_of_its_mag() -> None:
     network = with_flow("sdn-assisted")
     network.move(1, "wlan")
