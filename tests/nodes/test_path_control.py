@@ -15,6 +15,7 @@ from nodes.actions import Action, ForwardFlows, InstallFlow, OpenTunnel, Reply, 
 from nodes.config import MobileNodePolicy
 from nodes.controller_config import FABRIC_GATEWAY, ControllerConfig
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
+from nodes.path_carriers import WantedPaths
 from nodes.path_control import PathControl
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA, Domain, Network
@@ -752,6 +753,18 @@ def test_whatever_happens_controller_and_lma_agree_in_the_end(
     assert model.prefixes == {Domain.P1: holders[0].proxy_coa}
     fabric = FABRIC_GATEWAY if mode == "sdn-core" else holders[0].proxy_coa
     assert network.lma.forwarding.routes == {Domain.P1: fabric}
+    for row in core.flows.cache.rows(Domain.MN):
+        network.remove_flow(row.fid)
+    for mag in ("mag1", "mag2"):
+        network.detach(mag)
+    network.run(30)
+    assert (model.flows, model.paths, model.prefixes) == ({}, {}, {})
+    assert network.lma.forwarding.labels == {}
+    for part in (core.controller, core.controller._carriers, core.controller._wanted):
+        slots = part.__slots__ if isinstance(part, WantedPaths) else vars(part)
+        held = {name: getattr(part, name) for name in slots}
+        kept = {name: v for name, v in held.items() if isinstance(v, (dict, set, list)) and v}
+        assert kept == {}
 
 
 def installed(network: Network) -> list[FlowMobilityCacheEntry]:
