@@ -292,7 +292,7 @@ class PathControl(Outbox):
             if key in self._wanted.flows and self._waiting.get(key, reply.id) == reply.id
         }
         if left_out:
-            self._refused |= left_out
+            self._refused.update((key, why) for key, why in left_out.items())
             self._accepted.difference_update(left_out)
             for key in left_out:
                 self._waiting.pop(key, None)
