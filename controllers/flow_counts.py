@@ -161,6 +161,7 @@ def _shown(name: str, entry: CountedRule) -> dict[str, Any]:
         "switch": name,
         "table": rule.table,
         "priority": rule.priority,
+        "cookie": rule.cookie,
         "match": rule.match.to_openflow(),
         "actions": [
             f"output:{action.port}"

@@ -57,7 +57,7 @@ def _doctor(_: argparse.Namespace) -> int:
 def _shell(options: argparse.Namespace) -> int:
     from experiments.interactive import open_shell
 
-    return open_shell(options.topology, options.engine, options.prefix_model)
+    return open_shell(options.topology, options.engine, options.prefix_model, options.data_plane)
 
 
 def _decode(options: argparse.Namespace) -> int:
@@ -126,6 +126,11 @@ def _parser() -> argparse.ArgumentParser:
     shell.add_argument("topology", nargs="?", default="reference")
     shell.add_argument("--engine", choices=("realtime", "host"), default="realtime")
     shell.add_argument("--prefix-model", choices=("shared", "unique", "hybrid"), default="unique")
+    shell.add_argument(
+        "--data-plane",
+        choices=("tunnel", "sdn-core", "sdn-assisted"),
+        help="who makes the paths, docs/sdn.md (default: sdn-core on switches, else tunnel)",
+    )
     shell.set_defaults(function=_shell)
 
     wireshark = commands.add_parser("wireshark", help="the Wireshark dissector (Lua), to a file")

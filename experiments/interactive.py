@@ -19,6 +19,7 @@ from experiments.engines.host import OWN_NAMESPACES
 from experiments.experiment import TOPOLOGIES, jobs, load, points
 from experiments.job import Job, write_atomically
 from experiments.runner import make_engine
+from nodes.northbound import Mode
 from nodes.strict import InputError, load_toml, to_json
 from topologies.model import Topology
 
@@ -26,12 +27,15 @@ from topologies.model import Topology
 EXPERIMENT = "smoke"
 
 
-def open_shell(topology: str, engine: str, prefix_model: str) -> int:
+def open_shell(
+    topology: str, engine: str, prefix_model: str, data_plane: Mode | None = None
+) -> int:
     """Run the prompt on `topology`; returns its exit status.
 
-    Raises InputError for an unknown topology, EngineUnavailable or KernelError.
+    `data_plane`: by default sdn-core where there are switches. Raises InputError for an unknown
+    topology or a data plane that it can't have, EngineUnavailable or KernelError.
     """
-    job = _job(topology, engine, prefix_model)
+    job = _job(topology, engine, prefix_model, data_plane)
     chosen = make_engine(engine)
     print(f"flowmob: starting {topology} on the {engine} engine, a few seconds", flush=True)
     with tempfile.TemporaryDirectory(prefix="flowmob-") as name, _terminal_restored():
@@ -51,17 +55,21 @@ def open_shell(topology: str, engine: str, prefix_model: str) -> int:
         ).returncode
 
 
-def _job(topology: str, engine: str, prefix_model: str) -> Job:
+def _job(topology: str, engine: str, prefix_model: str, data_plane: Mode | None) -> Job:
     path = TOPOLOGIES / f"{topology}.toml"
     if not path.is_file():
         known = ", ".join(sorted(path.stem for path in TOPOLOGIES.glob("*.toml")))
         raise InputError("topology", "TOPOLOGY", topology, f"expected one of {known}")
     job = next(jobs(EXPERIMENT, points(EXPERIMENT, load(EXPERIMENT), 1), engine))
-    spec = msgspec.structs.replace(
-        job.spec,
-        topology=load_toml(path, Topology),
-        protocol=msgspec.structs.replace(job.spec.protocol, prefix_model=prefix_model),
-    )
+    found = load_toml(path, Topology)
+    if data_plane is None:
+        data_plane = "sdn-core" if found.switches else "tunnel"
+    changes = {"prefix_model": prefix_model, "data_plane": data_plane}
+    protocol = msgspec.structs.replace(job.spec.protocol, **changes)
+    try:
+        spec = msgspec.structs.replace(job.spec, topology=found, protocol=protocol)
+    except ValueError as error:
+        raise InputError("shell", "--data-plane", data_plane, str(error)) from None
     return msgspec.structs.replace(job, spec=spec)
 
 

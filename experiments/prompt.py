@@ -6,14 +6,19 @@ import contextlib
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
+from controllers.fabric import Fabric
 from experiments.inside import leave
 from experiments.job import Job
 from experiments.roles import MN_ID
-from experiments.testbed import bind_flows, testbed
+from experiments.rule_listing import list_flows, rule_lines
+from experiments.testbed import Testbed, bind_flows, testbed
 from nodes.control_client import Session
 from nodes.strict import from_json
+from topologies.fabric import fabric_description
+from topologies.model import Role
 from topologies.shell import FlowShell
 
 REGISTRATION_LIMIT_S = 10.0
@@ -28,10 +33,13 @@ Both accesses are attached and the flows are bound. Try:
   mn ip -6 addr       a command in a node
   help, exit
 """
+WITH_SWITCHES = """  rules [s2]          what the switches do with the packets of flows
+"""
 
 
-def open_prompt(folder: Path) -> None:
-    """Bring up the testbed that `job.json` describes and run the prompt until the user leaves."""
+def open_prompt(folder: Path, script: str | None = None) -> None:
+    """Bring up the testbed that `job.json` describes and run the prompt until the user leaves.
+    `script`: the name of a file with commands to run instead."""
     job = from_json((folder / "job.json").read_bytes(), Job, "job.json")
     with contextlib.ExitStack() as stack:
         state = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="flowmob-")))
@@ -42,8 +50,17 @@ def open_prompt(folder: Path) -> None:
                 bed.network.set_access(attachment.access, True)
                 _await_registration(session, attachment.access)
             bind_flows(job.spec, session)
-        print(WELCOME)
-        FlowShell(bed.network, control, MN_ID)
+        print(WELCOME + (WITH_SWITCHES if bed.switches is not None else ""))
+        show = partial(show_rules, bed) if bed.roles.controller is not None else None
+        FlowShell(bed.network, control, MN_ID, script=script, switches=bed.switches, rules=show)
+
+
+def show_rules(bed: Testbed, switch: str | None) -> str:
+    """Raises OSError, ValueError."""
+    topology = bed.network.topology
+    namespace = bed.network.namespace(topology.node_with_role(Role.CONTROLLER))
+    fabric = Fabric(fabric_description(topology))
+    return "\n".join(rule_lines(fabric, list_flows(namespace), switch))
 
 
 def _await_registration(session: Session, access: str) -> None:

@@ -17,6 +17,15 @@ from experiments.traces import Way
 from topologies.fabric import fabric_description
 from topologies.model import Role
 
+# What runs on switches have in `runs.csv` besides.
+COLUMNS = (
+    "northbound_messages",
+    "openflow_messages",
+    "rules_changed",
+    "rules_per_switch",
+    "overhead_bytes",
+)
+
 
 class Redirection(NamedTuple):
     """Packets go the new way from the switch `at` on, which is `beyond_lma_ms` from the LMA. They
@@ -65,13 +74,13 @@ def redirection_columns(
     messages: ControllerMessages,
     events: Sequence[Event],
 ) -> dict[str, Any]:
-    """What a run on switches has in `runs.csv` besides: messages and changed rules of a move, the
-    most rules that a switch has in the end, and octets of a packet at the LMA that aren't its own
-    (mean)."""
+    """COLUMNS: messages and changed rules of a move, the most rules that a switch has in the end,
+    and octets of a packet at the LMA that aren't its own (mean). And whose paths these are."""
     overhead = down.between(*window).overhead
     known = overhead[overhead >= 0]
     rules = [max(detail["rules"].values()) for _, _, event, detail in events if event == "rules"]
     return caused_by(record, spec, messages, window[1]).columns() | {
+        "data_plane": spec.protocol.data_plane,
         "rules_per_switch": max(rules, default=None),
         "overhead_bytes": round(float(known.mean()), 2) if len(known) else None,
     }

@@ -10,6 +10,7 @@ import pandas as pd
 
 from experiments.job import write_atomically
 from experiments.measure import COLUMNS, DOWNLOADS, OK, RUNS
+from experiments.redirection import COLUMNS as SWITCHED_COLUMNS
 from experiments.statistics import Interval, bootstrap_interval, quantile_interval
 from nodes.strict import MISSING, InputError
 
@@ -32,7 +33,9 @@ METRICS = [
     "access_signalling_messages",
     "access_signalling_bytes",
     "stay_moved",
+    *SWITCHED_COLUMNS,
 ]
+TUNNEL = "tunnel"
 MODEL = ["prefix_model", "switch_policy", "decision_maker", "attachment"]
 GROUP = ["traffic", *MODEL, "direction", "lma_mag_delay_ms"]
 
@@ -71,6 +74,9 @@ def read_runs(results_dir: Path) -> pd.DataFrame:
     runs["model"] = [
         model_name(*values) for values in runs[MODEL].itertuples(index=False, name=None)
     ]
+    if "data_plane" in runs.columns:
+        redirected = runs["data_plane"].fillna(TUNNEL) != TUNNEL
+        runs["model"] = runs["model"].where(~redirected, runs["model"] + "/" + runs["data_plane"])
     return runs
 
 
@@ -114,7 +120,8 @@ def ordered(present: Sequence[str], order: Sequence[str]) -> list[str]:
 
 
 def factor_columns(runs: pd.DataFrame) -> list[str]:
-    return [column for column in runs.columns if column not in (*COLUMNS, "model")]
+    known = (*COLUMNS, *SWITCHED_COLUMNS, "model")
+    return [column for column in runs.columns if column not in known]
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +136,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for values, group in runs.groupby(keys, dropna=False, sort=True):
         good = group[group["status"] == OK]
-        for metric in METRICS:
+        for metric in [name for name in METRICS if name in runs.columns]:
             data = good[metric].dropna().to_numpy(dtype=float)
             if not len(data) and len(good):
                 continue

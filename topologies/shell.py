@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -12,6 +12,7 @@ import msgspec
 from nodes.control_client import ControlError, request
 from topologies.model import Direction
 from topologies.network import DIRECTIONS, DirectionName, Network
+from topologies.openvswitch import SwitchError, Switches
 
 # After topologies.network, which makes Mininet's imports cheap.
 from mininet.cli import CLI  # isort: skip
@@ -86,7 +87,8 @@ class FlowShell(CLI):  # type: ignore[misc]
     """The prompt. `control` is the path of the LMA's control socket, `mn` the MN's identifier.
 
     The constructor runs the prompt and returns when the user leaves it. `script`: the name of a
-    file with commands to run instead.
+    file with commands to run instead. `rules` gives what is shown of the rules of a switch, or of
+    all; it raises OSError or ValueError.
     """
 
     prompt = "flowmob> "
@@ -98,8 +100,11 @@ class FlowShell(CLI):  # type: ignore[misc]
         mn: str,
         stdin: TextIO = sys.stdin,
         script: str | None = None,
+        switches: Switches | None = None,
+        rules: Callable[[str | None], str] | None = None,
     ) -> None:
         self.network, self.control, self.mobile = network, control, mn
+        self.openflow_switches, self.rules = switches, rules
         super().__init__(network.mininet, stdin=stdin, script=script)
 
     def do_bindings(self, _line: str) -> None:
@@ -155,6 +160,24 @@ class FlowShell(CLI):  # type: ignore[misc]
             )
         except (ValueError, OSError) as error:
             self._complain(str(error))
+
+    def do_rules(self, line: str) -> None:
+        """rules [SWITCH [raw]]: what the switches do with the packets of flows and prefixes, as the
+        controller has it from them; raw: all rules of one, as Open vSwitch has them."""
+        words = line.split()
+        names = self.network.topology.switches
+        if self.openflow_switches is None or self.rules is None:
+            self._complain("no switches with a controller here; try: flowmob shell sdn")
+        elif (words and words[0] not in names) or words[1:] not in ([], ["raw"]):
+            self._complain(f"expected a switch ({', '.join(names)}), as in: rules s2, rules s2 raw")
+        else:
+            try:
+                if words[1:]:
+                    self._print(self.openflow_switches.ofctl("dump-flows", words[0]))
+                else:
+                    self._print(self.rules(words[0] if words else None) + "\n")
+            except (OSError, ValueError, SwitchError) as error:
+                self._complain(str(error))
 
     def _show(self, message: dict[str, Any]) -> None:
         try:

@@ -98,6 +98,7 @@ def test_columns_of_a_run_on_switches() -> None:
         record, spec, Way(table), window, ControllerMessages([], []), events
     )
     assert columns == {
+        "data_plane": "sdn-assisted",
         "northbound_messages": 0,
         "openflow_messages": 0,
         "rules_changed": 0,

@@ -145,3 +145,20 @@ def test_show() -> None:
     assert show(bootstrap_interval([-0.001, 0.0, 0.001])) == "0.0"
     assert show(bootstrap_interval([4.0])) == "4.0"
     assert show(bootstrap_interval([])) == ""
+
+
+def test_what_makes_the_paths_is_a_model_and_what_that_cost_is_measured(
+    results: Path, tmp_path: Path
+) -> None:
+    runs = pd.read_csv(results / "runs.csv")
+    first = runs["model"] == "shared/on-ack"
+    runs["data_plane"] = ["sdn-core" if value else None for value in first]
+    runs["openflow_messages"] = range(len(runs))
+    runs.to_csv(tmp_path / "runs.csv", index=False)
+    found = read_runs(tmp_path)
+    assert set(found["model"]) == {"shared/sdn-core", "unique/on-ack", "unique/on-send", "hybrid"}
+    summary = summarise(found)
+    assert "openflow_messages" not in summary.columns
+    counted = summary[summary["metric"] == "openflow_messages"]
+    assert set(counted["data_plane"].dropna()) == {"sdn-core"}
+    assert counted["n"].max() == 3
