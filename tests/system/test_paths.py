@@ -165,3 +165,23 @@ def test_without_a_controller_moves_are_refused_and_flows_go_on(
     assert got["wlan"] | got["cell"] == found.sent(A)
     assert got["cell"]
     assert found.received(STAY) == {"wlan": found.sent(STAY), "cell": set()}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_orders_that_are_overtaken_or_lost_leave_no_packet_behind(
+    kernel: Kernel, tmp_path: Path, mode: str
+) -> None:
+    found = course(kernel, tmp_path, "troubled", data_plane=mode)
+    overtaken, newer, lost, removed, removal = found.result["answers"]
+    assert "newer move" in overtaken["error"]
+    assert "the controller is unreachable" in lost["error"]
+    assert "removed" in removed["error"]
+    assert newer["ok"]
+    assert removal["ok"]
+    state = found.result["controller"]
+    assert (state["state"], state["waiting"], state["refused"]) == ("synchronized", 0, [])
+    assert found.result["flows"] == [[A, ["wlan"]]]
+    for flow in (A, STAY):
+        got = found.received(flow)
+        assert got["wlan"] | got["cell"] == found.sent(flow)
+        assert max(found.sent(flow)) in got["wlan"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from experiments.roles import MN_ID
 from tests.system.guest_checks.scenario import scenario
 from topologies.namespaces import socket_in
 
@@ -57,3 +58,30 @@ def away(folder: Path) -> dict[str, Any]:
         course.order("a", "wlan" if first["ok"] else "cell")
         course.until(9.5)
         return {"first": first, "during": during, "after": after, "second": course.answers(1)[0]}
+
+
+def troubled(folder: Path) -> dict[str, Any]:
+    """Two moves of flow `a` in quick succession at 5 s; one at 6 s, during which the controller
+    goes, to be back at 6.4 s; and at 8.5 s one of flow `stay`, which is removed while it moves."""
+    with scenario(folder, LINKS) as course:
+        course.attach()
+        course.start_traffic()
+        course.until(5.0)
+        course.order("a", "cell")
+        course.order("a", "wlan")
+        course.until(6.0)
+        course.order("a", "cell")
+        # The MAG has the prefix since 5 s. The request has taken 10 ms, the first rules another 10.
+        course.until(6.025)
+        course.bed.kill("controller")
+        course.until(6.4)
+        course.bed.start("controller")
+        course.until(8.5)
+        course.order("stay", "cell")
+        course.session.send({"op": "remove-flow", "mn": MN_ID, "fid": 2})
+        course.until(9.5)
+        return {
+            "answers": sorted(course.answers(5), key=lambda answer: int(answer["id"])),
+            "controller": course.ask("controller"),
+            "flows": [(flow["fid"], flow["access"]) for flow in course.ask("flows")],
+        }
