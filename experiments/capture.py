@@ -198,7 +198,7 @@ class Capture:
             )
         capture = cls()
         try:
-            found = places(spec.topology) + channels(spec.topology)
+            found = places(spec) + channels(spec.topology)
             for number, place in enumerate(found):
                 mirror = f"mirror{number}"
                 namespace = network.namespace(place.node)

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from experiments.flow_groups import names_moved
 from experiments.flows import MptcpDownload, TcpDownload
 from experiments.spec import RunSpec
-from topologies.model import BITS_PER_BYTE, Role, Topology
+from topologies.crowd import expanded, mobile_nodes, numbered
+from topologies.model import BITS_PER_BYTE, Link, Role, Topology
 from topologies.plan import PACKET_BYTES, other_end
 
 BLOCK_BYTES = 65536
@@ -34,16 +36,20 @@ class Place(NamedTuple):
     role: Role
 
 
-def places(topology: Topology) -> list[Place]:
-    """The interfaces of the CN, those of the LMA that face MAGs, and the accesses of the MN: where
-    the packets of flows are."""
+def places(spec: RunSpec) -> list[Place]:
+    """The interfaces of the CN, those of the LMA that face MAGs, and the accesses of the MNs that
+    have flows with packets, and of the first MN: where the packets of flows are."""
     found = []
+    topology, mns = expanded(spec.topology), mobile_nodes(spec.topology)
+    measured = {mns[0], *(mns[flow.mn - 1] for flow in spec.flows.values())}
     for link in topology.links.values():
         for end in link.ends:
             role = topology.nodes[end].role
             other = topology.nodes[other_end(link, end)].role
-            if role in (Role.CORRESPONDENT, Role.MN) or (
-                role is Role.LMA and other not in (Role.CORRESPONDENT, Role.CONTROLLER)
+            if (
+                role is Role.CORRESPONDENT
+                or end in measured
+                or (role is Role.LMA and other not in (Role.CORRESPONDENT, Role.CONTROLLER))
             ):
                 found.append(Place(end, link.interface(end), role))
     return found
@@ -74,14 +80,15 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     """
     down: Counter[str] = Counter()
     up: Counter[str] = Counter()
-    access_of = {_mn_interface(spec.topology, name): name for name in spec.topology.accesses}
+    topology, found = expanded(spec.topology), places(spec)
+    access_of = {link.interface(link.ends[1]): name for name, link in topology.accesses.items()}
     lines: dict[str, list[TcpDownload]] = {access: [] for access in access_of.values()}
-    found = places(spec.topology)
     for flow_name, flow in spec.flows.items():
         used = {flow.anchor, flow.start}
-        used |= {move.to for move in spec.moves if move.flow == flow_name}
+        used |= {move.to for move in spec.moves if flow_name in names_moved(spec, move)}
         if spec.protocol.policies or spec.events:
             used |= set(spec.topology.accesses)
+        used = {numbered(access, flow.mn) for access in used}
         if isinstance(flow, TcpDownload):
             for access in used:
                 lines[access].append(flow)
@@ -91,13 +98,18 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
             if role is not Role.MN or access_of[name] in used:
                 down[name] += frames
                 up[name] += frames
-    segments = {access: _segments(spec.topology, access, lines[access]) for access in lines}
+    segments = {
+        access: _segments(link, lines[access]) for access, link in topology.accesses.items()
+    }
     # Only Multipath TCP fills several lines at once.
     multipath = any(isinstance(flow, MptcpDownload) for flow in spec.flows.values())
-    total = sum(segments.values()) if multipath else max(segments.values())
+    of_mn: Counter[str] = Counter()
+    for access, link in topology.accesses.items():
+        mn, count = link.ends[1], segments[access]
+        of_mn[mn] = of_mn[mn] + count if multipath else max(of_mn[mn], count)
     for _, name, role in found:
         if role is not Role.LMA:
-            count = segments[access_of[name]] if role is Role.MN else total
+            count = segments[access_of[name]] if role is Role.MN else of_mn.total()
             down[name] += count
             up[name] += math.ceil(count * ACKS_PER_SEGMENT)
     return {
@@ -106,20 +118,15 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     }
 
 
-def _segments(topology: Topology, access: str, flows: Sequence[TcpDownload]) -> int:
+def _segments(access: Link, flows: Sequence[TcpDownload]) -> int:
     """Segments that fill the line of an access while `flows` last; they share it. Those of a paced
     sender fill no more than its rate."""
     if not flows:
         return 0
     seconds = max(flow.until_s for flow in flows) - min(flow.from_s for flow in flows)
-    rate_mbit = topology.access_link(access).downlink.rate_mbit or UNLIMITED_MBIT
+    rate_mbit = access.downlink.rate_mbit or UNLIMITED_MBIT
     rate_mbit = min(rate_mbit, math.fsum(flow.rate_mbit or math.inf for flow in flows))
     return math.ceil(rate_mbit * 1e6 * seconds / BITS_PER_BYTE / PACKET_BYTES)
-
-
-def _mn_interface(topology: Topology, access: str) -> str:
-    link = topology.access_link(access)
-    return link.interface(link.ends[1])
 
 
 def ring_frames(expected: int, frame_bytes: int) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from topologies.model import NonNegative, Positive
 
+Count = Annotated[int, msgspec.Meta(ge=1)]
 PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
 
 
@@ -22,15 +23,16 @@ class UdpFlow(
     """A constant-rate flow in both directions between CN and MN.
 
     `anchor` is the access whose prefix the MN's address comes from (in the shared model both
-    accesses have the same prefix); `start` is the access that carries the flow at first. The
-    default payload is that of a voice codec with RTP at 50 packets/s, padded so that the frame has
-    250 octets: then its time on the reference accesses is a whole multiple of 10 us, the resolution
-    of recorded times, and two runs can't differ by rounding.
+    accesses have the same prefix); `start` is the access that carries the flow at first, `mn` the
+    number of the MN. The default payload is that of a voice codec with RTP at 50 packets/s, padded
+    so that the frame has 250 octets: then its time on the reference accesses is a whole multiple of
+    10 us, the resolution of recorded times, and two runs can't differ by rounding.
     """
 
     anchor: str
     start: str
     port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
+    mn: Count = 1
     interval_ms: Positive = 20.0
     payload_bytes: PayloadBytes = 188
     from_s: NonNegative = 5.0
@@ -51,6 +53,7 @@ class TcpDownload(
     anchor: str
     start: str
     port: Annotated[int, msgspec.Meta(ge=1024, le=65535)]
+    mn: Count = 1
     congestion: Literal["cubic", "bbr", "reno"] = "cubic"
     rate_mbit: Positive | None = None
     from_s: NonNegative = 5.0
@@ -76,6 +79,16 @@ class QuicDownload(TcpDownload, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 Flow = UdpFlow | TcpDownload | MptcpDownload | QuicDownload
+
+
+class IdleFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """So many UDP flows of each MN besides that carry no packets: rows of the LMA's flow mobility
+    cache, with ports from `port` on."""
+
+    count: Count
+    anchor: str
+    start: str
+    port: Annotated[int, msgspec.Meta(ge=1024, le=65535)] = 20_000
 
 
 def traffic_kind(flow: Flow) -> str:

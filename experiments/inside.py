@@ -18,7 +18,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -26,15 +25,14 @@ from msgspec.structs import replace
 from experiments.access_events import AccessEvent, instant_s
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
+from experiments.flow_groups import orders
 from experiments.job import Job, write_atomically
 from experiments.placements import placements
-from experiments.roles import MN_ID
 from experiments.signalling_loss import lose_signalling
 from experiments.spec import LinkChange, RunSpec
 from experiments.testbed import RunFailed, bind_flows, bind_request, end, testbed
 from experiments.traffic import (
     fetch_tcp,
-    flow_ids,
     run_start,
     send_udp,
     serve_tcp,
@@ -47,6 +45,7 @@ from nodes.control_client import request as control_request
 from nodes.event_log import EventWriter
 from nodes.strict import from_json, to_json
 from nodes.wire.messages import HandoffHint
+from topologies.crowd import mobile_nodes, numbered
 from topologies.model import Role
 from topologies.namespaces import Child, fork_into
 from topologies.network import DIRECTIONS, Network
@@ -56,6 +55,8 @@ NANOSECONDS = 1_000_000_000
 # Second 0 is at least this far ahead of what starts the clock: everything is up by then.
 LEAD_S = 0.5
 BIND_AFTER_ATTACH_S = 1.0
+# Of that, the time within which all of several mobile nodes attach.
+ATTACH_WITHIN_S = 0.5
 # How long a move waits for the session that it is to go to: dynamic attachment.
 AWAIT_MS = 5_000
 # Second 0 as recorded is a whole multiple of this, whatever the two clocks are apart.
@@ -130,7 +131,7 @@ class _Schedule:
         spec = self._job.spec
         last_attachment = max((entry.at_s for entry in spec.attachments), default=0.0)
         steps: list[tuple[float, Callable[[], None]]] = [
-            *((entry.at_s, _call(self._attach, entry.access)) for entry in spec.attachments),
+            *self._attachments(),
             (last_attachment + BIND_AFTER_ATTACH_S, self._bind),
             *((at_s, _call(self._move, n)) for n, at_s in enumerate(self._job.decisions_s)),
             *(
@@ -149,6 +150,15 @@ class _Schedule:
             self._log_rules()
         finally:
             end(self._traffic)
+
+    def _attachments(self) -> Iterator[tuple[float, Callable[[], None]]]:
+        """Mobile nodes attach one after the other."""
+        spec = self._job.spec
+        mns = len(mobile_nodes(spec.topology))
+        for entry in spec.attachments:
+            for number in range(1, mns + 1):
+                at_s = entry.at_s + ATTACH_WITHIN_S * (number - 1) / mns
+                yield at_s, _call(self._attach, numbered(entry.access, number))
 
     def _log_answers(self, session: Session, orders: Mapping[int, str]) -> None:
         for reply in session.replies(len(orders)):
@@ -213,7 +223,7 @@ class _Schedule:
     def _move(self, number: int) -> None:
         spec = self._job.spec
         order, address = spec.moves[number], self._addresses[spec.moves[number].flow]
-        fid, what = flow_ids(spec)[order.flow], f"{order.flow} to {order.to}"
+        what = f"{order.flow} to {order.to}"
         self._events.write("order", {"flow": order.flow, "to": order.to, "move": number + 1})
         if spec.protocol.decision_maker == "mn":
             decision = bind_request(spec, order.flow, address, order.to)
@@ -221,12 +231,12 @@ class _Schedule:
             return
         targets = self._placements[number].targets
         to = targets[0] if len(targets) == 1 else targets
-        request: dict[str, Any] = {"op": "move-flow", "mn": MN_ID, "fid": fid, "to": to}
-        if order.to in self._to_attach:
-            self._to_attach.remove(order.to)
-            request["await_ms"] = AWAIT_MS
-            self._attach_to_session(order.to, address)
-        self._orders[self._session.send(request)] = what
+        for request in orders(spec, order, address, to):
+            if order.to in self._to_attach:
+                self._to_attach.remove(order.to)
+                request["await_ms"] = AWAIT_MS
+                self._attach_to_session(order.to, address)
+            self._orders[self._session.send(request)] = what
 
     def _attach_to_session(self, access: str, address: IPv6Address) -> None:
         """Order the MN to attach its interface to the session that has `address`."""
@@ -254,17 +264,20 @@ def _traffic(
     logs: Path,
 ) -> Iterator[Child]:
     cn = spec.topology.node_with_role(Role.CORRESPONDENT)
-    mn = spec.topology.node_with_role(Role.MN)
+    mns = mobile_nodes(spec.topology)
 
     def start(node: str, name: str, function: Callable[..., None], what: object) -> Child:
         log = logs / f"{name}.txt"
         return fork_into(network.namespace(node), function, what, start_ns, log=log, name=name)
 
-    downlink, uplink = udp_streams(spec, "cn", addresses), udp_streams(spec, "mn", addresses)
-    for node, streams in ((cn, downlink), (mn, uplink)):
+    senders = [(cn, udp_streams(spec, "cn", addresses))]
+    senders += [(mn, udp_streams(spec, "mn", addresses, n)) for n, mn in enumerate(mns, start=1)]
+    for node, streams in senders:
         if streams:
             yield start(node, f"udp-{node}", send_udp, streams)
+    flows = list(spec.flows.values())
     for transfer in tcp_transfers(spec, addresses):
+        mn = mns[flows[transfer.fid - 1].mn - 1]
         yield start(cn, f"tcp-{transfer.fid}-{cn}", serve_tcp, transfer)
         yield start(mn, f"tcp-{transfer.fid}-{mn}", fetch_tcp, transfer)
 

@@ -21,25 +21,24 @@ import numpy as np
 from experiments import floor
 from experiments.controller_messages import read_controller_messages
 from experiments.event_log import Event, events_csv, read_events
+from experiments.flow_groups import names_moved
 from experiments.flow_rows import flow_rows
 from experiments.flows import UdpFlow, traffic_kind
 from experiments.frames import TICKS_PER_S
+from experiments.group_moves import group_columns
 from experiments.job import Job, write_atomically
+from experiments.move_floors import first_packet, floors
 from experiments.moves import MoveRecord, follow, moves_entry, plan
 from experiments.packets import csv_gz, extract
-from experiments.redirection import redirection, redirection_columns
+from experiments.redirection import redirection_columns
 from experiments.run_view import VIEW, run_view
 from experiments.signalling import (
-    BINDING_UPDATE,
-    UPDATE_NOTIFICATION,
-    UPDATE_NOTIFICATION_ACK,
-    MoveSignalling,
     Signalling,
     read_signalling,
     signalling_of,
 )
 from experiments.tables import write_table
-from experiments.traces import NEVER, Trace, Way, count
+from experiments.traces import NEVER, Trace, count
 from nodes.strict import MISSING, InputError, from_json, to_json
 
 BEFORE_TICKS = TICKS_PER_S
@@ -179,7 +178,7 @@ def measure(
     """Rows and records of a run's moves, in the order of the spec."""
     records = plan(job.spec, job.decisions_s)
     follow(records, job.spec, events)
-    moved = {record.move.flow for record in records}
+    moved = {name for record in records for name in names_moved(job.spec, record.move)}
     strayed = [
         traces[name].strayed(flow.start)
         for name, flow in job.spec.flows.items()
@@ -189,6 +188,9 @@ def measure(
     for record in records:
         row = _row(job, record, records, traces[record.move.flow], signalling)
         row["stay_moved"] = sum(strayed) if strayed else None
+        if record.move.scope != "flow":
+            caused = signalling_of(record, job.spec, signalling, _window(job, record, records)[1])
+            row |= group_columns(job, record, traces, caused)
         rows.append(row)
     return rows, records
 
@@ -213,14 +215,6 @@ def _ms(duration: int | None) -> float | None:
 
 def _difference(value: float | None, base: float | None) -> float | None:
     return None if value is None or base is None else round(value - base, 2)
-
-
-def _resolved(milliseconds: float) -> float | None:
-    """A floor at the resolution of what it is compared with, rounded down like it."""
-    if math.isnan(milliseconds):
-        return None
-    # Sums of decimal fractions miss each other by rounding errors far below the resolution.
-    return math.floor(milliseconds * TICKS_PER_MS + 1e-6) / TICKS_PER_MS
 
 
 def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
@@ -273,19 +267,12 @@ def _row(
         return _head(job, record, "no decision") | down | up
     decision = record.decision
     caused = signalling_of(record, spec, signalling, end)
-    over_new = (trace.down.access == to) & (trace.down.received >= decision)
-    over_new &= trace.down.received != NEVER
-    redirected = redirection(spec, flow, record.source, to)
-    # A packet that had gone that way before the decision is none of the move's doing.
-    beyond_ms = 0.0 if redirected is None else redirected.beyond_lma_ms
-    over_new &= trace.down.lma >= decision - round(beyond_ms * TICKS_PER_MS)
-    if over_new.any():
-        record.first_packet = int(trace.down.received[over_new].min())
+    record.first_packet = first_packet(job, record, record.move.flow, trace, decision)
     through_new = (trace.up.lma_access == to) & (trace.up.lma >= decision)
     through_new &= trace.up.lma != NEVER
     latency = None if record.first_packet is None else _ms(record.first_packet - decision)
     uplink = int(trace.up.lma[through_new].min()) - decision if through_new.any() else None
-    lowest, uplink_lowest = _floors(job, record, trace, caused)
+    lowest, uplink_lowest = floors(job, record, record.move.flow, trace, caused)
     row = _head(job, record, _status(record)) | down | up
     row |= {
         "decision_s": round(decision / TICKS_PER_S, 5),
@@ -306,68 +293,12 @@ def _row(
 def _status(record: MoveRecord) -> str:
     if record.failed is not None:
         return f"move failed: {record.failed}"
+    left = sum(tick is None for tick in record.group.values())
+    if record.move.scope != "flow" and left:
+        return f"{left} of {len(record.group)} flows not switched"
     if record.switched is None:
         return "not switched"
     return OK if record.first_packet is not None else "no packet over the new access"
-
-
-def _floors(
-    job: Job, record: MoveRecord, trace: Trace, signalling: MoveSignalling
-) -> tuple[float | None, float | None]:
-    """Floors of move latency and uplink latency, in ms, with the lengths that really occurred. None
-    where links change during the run: which delays a packet met isn't declared then."""
-    if job.changes:
-        return None, None
-    spec, to = job.spec, record.move.to
-    flow = spec.flows[record.move.flow]
-    decision_s = (record.decision or 0) / TICKS_PER_S
-
-    def uplink(downlink_floor_ms: float) -> float:
-        return floor.uplink_floor_ms(
-            spec,
-            flow,
-            to,
-            decision_s,
-            downlink_floor_ms=downlink_floor_ms,
-            sent_s=trace.up.sent_s(),
-            payload_bytes=_usual_size(trace.up),
-        )
-
-    if spec.protocol.decision_maker == "mn":
-        held = uplink(0.0)  # the LMA follows the uplink
-    elif record.attaches:
-        held = floor.attachment_ms(
-            spec,
-            to,
-            signalling.request_bytes(floor.ATTACHMENT_BYTES),
-            signalling.control_bytes(BINDING_UPDATE, floor.REGISTRATION_BYTES),
-        )
-    elif record.delivered:
-        held = 0.0
-    else:
-        held = floor.signalling_ms(
-            spec,
-            flow,
-            to,
-            signalling.control_bytes(UPDATE_NOTIFICATION, floor.SIGNALLING_BYTES),
-            signalling.control_bytes(UPDATE_NOTIFICATION_ACK, floor.SIGNALLING_BYTES),
-        )
-    redirected = redirection(spec, flow, record.source, to)
-    lowest = floor.move_floor_ms(
-        spec,
-        flow,
-        to,
-        decision_s,
-        sent_s=trace.down.sent_s(),
-        payload_bytes=_usual_size(trace.down),
-        signalling=held if redirected is None else held + redirected.held_ms,
-        at=None if redirected is None else redirected.at,
-    )
-    return _resolved(lowest), _resolved(uplink(lowest))
-
-
-def _usual_size(way: Way) -> int:
-    return int(np.median(way.bytes)) if len(way.bytes) else 0
 
 
 def _interruption(record: MoveRecord, trace: Trace, spacing_ms: float) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.event_log import Event
+from experiments.flow_groups import moved_together
 from experiments.frames import TICKS_PER_S
 from experiments.placements import placements
 from experiments.spec import Move, RunSpec
@@ -21,7 +22,8 @@ EARLY_TICKS = TICKS_PER_S // 10
 class MoveRecord:
     """One move as it went: instants in ticks of 10 us, None when it didn't come to that.
     `target` is what the LMA's events name, `attaches`: the MN attaches there for it (dynamic
-    attachment). `delivered`: the target's MAG has the prefix for other flows, or still has it."""
+    attachment). `delivered`: the target's MAG has the prefix for other flows, or still has it.
+    `group`: the FIDs that move together, with the instants at which they did."""
 
     number: int
     move: Move
@@ -37,6 +39,7 @@ class MoveRecord:
     switched: int | None = None
     first_packet: int | None = None
     sequences: set[int] = field(default_factory=set)
+    group: dict[int, int | None] = field(default_factory=dict)
 
 
 def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
@@ -53,6 +56,7 @@ def plan(spec: RunSpec, decisions_s: Sequence[float]) -> list[MoveRecord]:
         record.attaches = spec.dynamic(record.move.to) and record.move.to not in attached
         record.delivered = places[record.number].delivered
         attached.add(record.move.to)
+        record.group = dict.fromkeys(moved_together(spec, record.move))
     return records
 
 
@@ -68,10 +72,12 @@ def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]
     current: MoveRecord | None = None
     for tick, node, event, detail in events:
         if event == "decision" and node == decider:
-            current = _decided(waiting, fids, detail, names, tick)
-            if current is not None:
-                current.decision = tick
-                decided.insert(0, current)
+            found = _decided(waiting, fids, detail, names, tick)
+            if found is not None:
+                found.decision = tick
+                decided.insert(0, found)
+            if found is not None or current is None or not _is_one_of(current, detail):
+                current = found
         if node != lma:
             continue
         of_flow = [r for r in decided if fids[r.move.flow] == detail.get("fid")]
@@ -85,11 +91,22 @@ def follow(records: Sequence[MoveRecord], spec: RunSpec, events: Sequence[Event]
                 for record in signalled[:1]:
                     record.fma_received.append(tick)
             case "switched":
-                for record in of_flow[:1]:
-                    record.switched = tick if record.switched is None else record.switched
+                _switched(decided, of_flow[:1], int(detail["fid"]), tick)
             case "move-failed":
                 for record in of_flow[:1]:
                     record.failed = str(detail.get("reason", "no reason given"))
+
+
+def _switched(decided: list[MoveRecord], own: list[MoveRecord], fid: int, tick: int) -> None:
+    for record in own:
+        record.switched = tick if record.switched is None else record.switched
+    for record in [record for record in decided if fid in record.group][:1]:
+        record.group[fid] = tick
+
+
+def _is_one_of(record: MoveRecord, detail: dict[str, Any]) -> bool:
+    """Whether a decision is about a flow that moves together with that of `record`."""
+    return detail.get("fid") in record.group and len(record.group) > 1
 
 
 def _decider(spec: RunSpec) -> tuple[str, dict[str, str]]:

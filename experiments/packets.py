@@ -32,6 +32,7 @@ from experiments.frames import (
     ticks,
 )
 from experiments.spec import RunSpec
+from topologies.crowd import expanded, numbered
 from topologies.model import Role
 
 DOWN, UP = 0, 1
@@ -152,7 +153,7 @@ def _sightings(
     topology = spec.topology
     cn = topology.node_with_role(Role.CORRESPONDENT)
     lma = topology.node_with_role(Role.LMA)
-    mn = topology.node_with_role(Role.MN)
+    access_of = _access_interfaces(spec)
     # What an interface's outgoing and incoming packets are: (point, direction).
     meaning = np.full((len(names), 2, 2), -1, dtype=np.int64)
     interface_access = np.full(len(names), -1, dtype=np.int64)
@@ -164,9 +165,9 @@ def _sightings(
             elif lma in link.ends and name == link.interface(lma):
                 meaning[number] = [[AT_LMA, UP], [AT_LMA, DOWN]]
                 tunnels[number] = True
-            elif link.access is not None and name == link.interface(mn):
-                meaning[number] = [[RECEIVED, DOWN], [SENT, UP]]
-                interface_access[number] = accesses.index(link.access)
+        if name in access_of:
+            meaning[number] = [[RECEIVED, DOWN], [SENT, UP]]
+            interface_access[number] = accesses.index(access_of[name])
 
     outer_next_header = frames.field(ETHERNET_BYTES + 6, 1)
     in_tunnel = tunnels[frames.interface] & (outer_next_header == NEXT_HEADER_IPV6)
@@ -219,6 +220,16 @@ def _sightings(
         packet.astype(np.int64),
         overhead[order],
     )
+
+
+def _access_interfaces(spec: RunSpec) -> dict[str, str]:
+    """The access of each interface of an MN that is captured, by the first MN's name for it."""
+    full, found = expanded(spec.topology), {}
+    for mn in {1, *(flow.mn for flow in spec.flows.values())}:
+        for access in spec.topology.accesses:
+            link = full.access_link(numbered(access, mn))
+            found[link.interface(link.ends[1])] = access
+    return found
 
 
 def _identify(

@@ -22,12 +22,13 @@ from nodes.config import (
 from nodes.controller_config import ControllerConfig
 from nodes.strict import to_builtins
 from nodes.wire.messages import AccessTechnology, HandoffHint
+from topologies.crowd import expanded, mobile_nodes, numbered
 from topologies.fabric import fabric_description
-from topologies.model import Role
+from topologies.model import Link, Role, Topology
 from topologies.plan import LOGICAL_INTERFACE, MAG_MAC, end_address, mac
 from topologies.switching import datapath_ids, switch_of
 
-MN_ID = "mn1@flowmob.example"
+DOMAIN = "flowmob.example"
 # The interface identifier of the logical interface: its address in every prefix ends with it.
 INTERFACE_ID = 0x1
 APPLICATION = "controllers.application:RedirectionApplication"
@@ -38,13 +39,43 @@ TECHNOLOGIES = {
 }
 
 
+def mn_id(number: int) -> str:
+    """The MN-Identifier of the mobile node with this number."""
+    return f"mn{number}@{DOMAIN}"
+
+
+MN_ID = mn_id(1)
+
+
 class Roles(NamedTuple):
-    """`controller`: that of a topology with switches."""
+    """`mns`: by node, in order of their numbers; `controller`: that of a topology with switches."""
 
     lma: LmaConfig
     mags: dict[str, MagConfig]
-    mn: MnConfig
+    mns: dict[str, MnConfig]
     controller: ControllerProcess | None = None
+
+
+class _AccessLink(NamedTuple):
+    """An access link of a mobile node; `access` is what the first one's is called, which says of
+    what kind it is."""
+
+    access: str
+    mn: int
+    link: Link
+    mac: str
+
+
+def _access_links(topology: Topology) -> list[_AccessLink]:
+    """All of them, mobile node by mobile node."""
+    full, found = expanded(topology), []
+    for number in range(1, len(mobile_nodes(topology)) + 1):
+        for name, link in topology.links.items():
+            if link.access is not None:
+                own = numbered(name, number)
+                mac_address = mac(full, own, full.links[own].ends[1])
+                found.append(_AccessLink(link.access, number, full.links[own], mac_address))
+    return found
 
 
 def address_of(spec: RunSpec, node: str) -> IPv6Address:
@@ -60,8 +91,21 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
     """`events`: the folder in which each daemon writes its own file; `control_socket` is the LMA's,
     those of MAGs and MN lie beside it and are named after the node."""
     topology, protocol, variables = spec.topology, spec.protocol, spec.variables
+    links, nodes = _access_links(topology), mobile_nodes(topology)
+    mn_ids = [mn_id(number) for number in range(1, len(nodes) + 1)]
     lma = topology.node_with_role(Role.LMA)
     mags = [name for name, node in topology.nodes.items() if node.role is Role.MAG]
+    policy = variables.of_mobile_node(
+        MobileNodePolicy(
+            prefix_model=protocol.prefix_model,
+            prefix_delivery=protocol.prefix_delivery,
+            switch=protocol.switch,
+            granularity=protocol.granularity,
+            withdrawal_delay_ms=round(protocol.withdrawal_delay_s * 1000),
+            decision_maker=protocol.decision_maker,
+            policies=protocol.policies,
+        )
+    )
     lma_config = LmaConfig(
         events=events / f"{lma}.jsonl",
         seed=seed,
@@ -69,19 +113,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         control_socket=control_socket,
         state=control_socket.with_name(f"{lma}.state"),
         prefix_pool=HOME_PREFIX_POOL,
-        mobile_nodes={
-            MN_ID: variables.of_mobile_node(
-                MobileNodePolicy(
-                    prefix_model=protocol.prefix_model,
-                    prefix_delivery=protocol.prefix_delivery,
-                    switch=protocol.switch,
-                    granularity=protocol.granularity,
-                    withdrawal_delay_ms=round(protocol.withdrawal_delay_s * 1000),
-                    decision_maker=protocol.decision_maker,
-                    policies=protocol.policies,
-                )
-            )
-        },
+        mobile_nodes=dict.fromkeys(mn_ids, policy),
         accesses={name: _technology(name) for name in topology.accesses},
         authorized_mags=tuple(address_of(spec, mag) for mag in mags),
         min_delay_between_update_notification_replay_ms=round(
@@ -103,29 +135,28 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             lma=lma_config.address,
             state=control_socket.with_name(f"{mag}.state"),
             access_interfaces={
-                link.interface(mag): AccessProfile(
-                    mn_id=MN_ID,
-                    access_technology=_technology(access).technology,
-                    link_layer_id=mac(topology, _link_name(spec, access), link.ends[1]),
-                    handoff_indicator=int(handoff[access]),
+                entry.link.interface(mag): AccessProfile(
+                    mn_id=mn_id(entry.mn),
+                    access_technology=_technology(entry.access).technology,
+                    link_layer_id=entry.mac,
+                    handoff_indicator=int(handoff[entry.access]),
                 )
-                for access, link in topology.accesses.items()
-                if link.ends[0] == mag and not layer_2
+                for entry in links
+                if entry.link.ends[0] == mag and not layer_2
             },
             layer_2_interfaces=tuple(
-                link.interface(mag)
-                for link in topology.accesses.values()
-                if link.ends[0] == mag and layer_2
+                entry.link.interface(mag)
+                for entry in links
+                if entry.link.ends[0] == mag and layer_2
             ),
-            mobile_nodes={
-                MN_ID: AttachmentPolicy(
+            mobile_nodes=dict.fromkeys(
+                mn_ids if layer_2 else (),
+                AttachmentPolicy(
                     access_technologies=tuple(
                         _technology(access).technology for access in topology.accesses
                     )
-                )
-            }
-            if layer_2
-            else {},
+                ),
+            ),
             data_plane="native" if protocol.data_plane == "sdn-core" else "tunnel",
             fabric_interface=_fabric_interface(spec, mag),
         )
@@ -133,41 +164,47 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
     }
     lma_config = variables.of_lma(lma_config)
     mag_configs = {mag: variables.of_mag(config) for mag, config in mag_configs.items()}
-    mn = topology.node_with_role(Role.MN)
-    mn_config = MnConfig(
-        events=events / f"{mn}.jsonl",
-        seed=seed,
-        control_socket=control_socket.with_name(f"{mn}.sock"),
-        logical_interface=LOGICAL_INTERFACE,
-        access_interfaces=tuple(link.interface(mn) for link in topology.accesses.values()),
-        interface_id=INTERFACE_ID,
-        mn_id=MN_ID,
-        mag_link_layer_address=(
-            lma_config.fixed_mag_link_layer_address_on_all_access_links
-            if any(lma_config.fixed_link_layer_address)
-            else MAG_MAC
-        ),
-        layer_2={
-            link.interface(mn): LayerTwoAccess(
-                access_technology=_technology(access).technology,
-                handoff_indicator=int(handoff[access]),
-                attach="order" if spec.dynamic(access) else "link-up",
-            )
-            for access, link in topology.accesses.items()
-            if layer_2
-        },
-        duplicates=protocol.duplicates,
-        uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
-        static_policy=(
-            {
-                str(flow.port): topology.access_link(flow.start).interface(mn)
-                for flow in spec.flows.values()
-            }
-            if protocol.uplink == "static"
-            else {}
-        ),
-    )
-    return Roles(lma_config, mag_configs, mn_config, _controller(spec, events, seed))
+    mn_configs = {
+        mn: MnConfig(
+            events=events / f"{mn}.jsonl",
+            seed=seed,
+            control_socket=control_socket.with_name(f"{mn}.sock"),
+            logical_interface=LOGICAL_INTERFACE,
+            access_interfaces=tuple(
+                entry.link.interface(mn) for entry in links if entry.mn == number
+            ),
+            interface_id=INTERFACE_ID,
+            mn_id=mn_id(number),
+            mag_link_layer_address=(
+                lma_config.fixed_mag_link_layer_address_on_all_access_links
+                if any(lma_config.fixed_link_layer_address)
+                else MAG_MAC
+            ),
+            layer_2={
+                entry.link.interface(mn): LayerTwoAccess(
+                    access_technology=_technology(entry.access).technology,
+                    handoff_indicator=int(handoff[entry.access]),
+                    attach="order" if spec.dynamic(entry.access) else "link-up",
+                )
+                for entry in links
+                if entry.mn == number and layer_2
+            },
+            duplicates=protocol.duplicates,
+            uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
+            static_policy=(
+                {
+                    str(flow.port): entry.link.interface(mn)
+                    for flow in spec.flows.values()
+                    for entry in links
+                    if (entry.mn, entry.access) == (number, flow.start)
+                }
+                if protocol.uplink == "static"
+                else {}
+            ),
+        )
+        for number, mn in enumerate(nodes, start=1)
+    }
+    return Roles(lma_config, mag_configs, mn_configs, _controller(spec, events, seed))
 
 
 def _northbound(spec: RunSpec) -> ControllerConfig | None:
@@ -224,7 +261,3 @@ def _technology(access: str) -> Access:
         known = ", ".join(TECHNOLOGIES)
         raise ValueError(f"topology.links: access is {access!r}; expected one of {known}")
     return TECHNOLOGIES[access]
-
-
-def _link_name(spec: RunSpec, access: str) -> str:
-    return next(name for name, link in spec.topology.links.items() if link.access == access)

@@ -12,13 +12,13 @@ import msgspec
 
 from experiments.access_events import AccessEvent, check_events
 from experiments.declarations import Number, Plot, Table
-from experiments.flows import Flow
+from experiments.flows import Flow, IdleFlows
+from experiments.run_checks import check_data_plane, check_groups
 from experiments.variables import Variables
 from nodes.controller_config import Fallback
 from nodes.northbound import Mode
 from nodes.policies import make_policy
-from topologies.model import NonNegative, Positive, Probability, Role, Topology
-from topologies.switching import switch_of
+from topologies.model import NonNegative, Positive, Probability, Topology
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
@@ -82,12 +82,17 @@ class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Flow `flow` is ordered to access `to` at `at_s` plus an offset that the seed chooses. With
     `copies` it stays where it was as well, and a copy of each packet goes over each (RFC 6089
-    section 5.3.6)."""
+    section 5.3.6).
+
+    `scope`: with it move the others of its MN in one order, as a `list` of them, by their common
+    `prefix`, or as `mn`, all that there are; or those of `all` MNs, with an order for each.
+    """
 
     flow: str
     to: str
     at_s: NonNegative
     copies: bool = False
+    scope: Literal["flow", "list", "prefix", "mn", "all"] = "flow"
 
 
 class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -158,6 +163,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     decision_spread_ms: NonNegative = 20.0
     attachments: tuple[Attachment, ...] = (Attachment("wlan", 1.0), Attachment("cell", 2.0))
     flows: dict[str, Flow]
+    idle: IdleFlows | None = None
     moves: tuple[Move, ...] = ()
     events: dict[str, AccessEvent] = {}
     judged_at_s: NonNegative | None = None
@@ -179,7 +185,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                     f"expected more than from_s = {flow.from_s}"
                 )
         self._check_decision_maker()
-        self._check_data_plane()
+        check_data_plane(self)
         for index, settings in enumerate(self.protocol.policies):
             make_policy(settings, f"protocol.policies[{index}]")
         for number, move in enumerate(self.moves):
@@ -193,6 +199,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         if self.moves and not self.protocol.flow_mobility:
             raise ValueError("protocol.flow_mobility: false; the run has moves, expected true")
         check_events(self.events, self.flows, list(accesses))
+        check_groups(self)
         self._check_links()
         for number, attachment in enumerate(self.attachments):
             self._check_dynamic(number, attachment)
@@ -236,26 +243,6 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
                 'protocol.prefix_delivery: "on-move"; an MN that decides sends over the other MAG '
                 "before the LMA can signal it a prefix, expected "
                 '"at-attach", or prefix_model = "shared"'
-            )
-
-    def _check_data_plane(self) -> None:
-        mode, topology = self.protocol.data_plane, self.topology
-        if mode == "tunnel":
-            return
-        key = f'protocol.data_plane: "{mode}"'
-        controllers = [n for n in topology.nodes if topology.has_role(n, Role.CONTROLLER)]
-        if not topology.switches or len(controllers) != 1:
-            raise ValueError(
-                f"{key}; the topology has {len(topology.switches)} switches and "
-                f"{len(controllers)} controllers, expected some and one, as in topologies/sdn.toml"
-            )
-        for name, node in topology.nodes.items():
-            if node.role in (Role.LMA, Role.MAG) and switch_of(topology, name) is None:
-                raise ValueError(f"{key}; {name} is at no switch, expected a link to one")
-        if mode == "sdn-core" and self.protocol.decision_maker == "mn":
-            raise ValueError(
-                f'{key}; protocol.decision_maker: "mn", expected "lma": without tunnels the LMA '
-                "can't see what the MN decides"
             )
 
     def dynamic(self, access: str) -> bool:

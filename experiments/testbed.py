@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import resource
 import select
 from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from controllers.process import run_controller
+from experiments.flow_groups import idle_flows
 from experiments.flows import Flow, QuicDownload, UdpFlow
-from experiments.roles import INTERFACE_ID, MN_ID, Roles, configure
+from experiments.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.spec import RunSpec
 from experiments.traffic import correspondent_address, flow_ids
 from nodes.control_client import Session
@@ -27,6 +29,7 @@ READY_LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
 UDP, TCP = 17, 6
 PRIORITY_STEP = 10
+DESCRIPTORS, DESCRIPTORS_PER_MN = 128, 3
 
 
 class RunFailed(RuntimeError):
@@ -76,7 +79,8 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
     gc.freeze()
     roles = configure(spec, folder / "events", control_socket, seed)
     topology = spec.topology
-    lma, mn = topology.node_with_role(Role.LMA), topology.node_with_role(Role.MN)
+    lma = topology.node_with_role(Role.LMA)
+    allow_descriptors(len(roles.mns))
     with contextlib.ExitStack() as stack:
         network = stack.enter_context(running(topology, seed, spec.warm))
         children: list[Child] = []
@@ -95,8 +99,17 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
         children.append(start(network, lma, run_lma, roles.lma, folder))
         for mag, config in roles.mags.items():
             children.append(start(network, mag, run_mag, config, folder))
-        children.append(start(network, mn, run_mn, roles.mn, folder))
+        for mn, mn_config in roles.mns.items():
+            children.append(start(network, mn, run_mn, mn_config, folder))
         yield Testbed(network, roles, children, folder, switches)
+
+
+def allow_descriptors(mns: int) -> None:
+    """A namespace and a process for each mobile node are more than a guest begins with."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS + DESCRIPTORS_PER_MN * (mns - 1)
+    if mns > 1 and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
 
 
 def end(children: list[Child]) -> None:
@@ -135,43 +148,66 @@ def _serve(main: Callable[..., None], config: object, node: str, writer: int) ->
 
 
 def bind_flows(spec: RunSpec, session: Session) -> dict[str, IPv6Address]:
-    """Add the flows of `spec` to the LMA's flow mobility cache, in the order of the spec; without
-    flow mobility none.
+    """Add the flows of `spec` to the LMA's flow mobility cache, in the order of the spec, and then
+    the idle ones; without flow mobility none.
 
-    Returns the MN's address for each. Raises RunFailed if an access is not registered.
+    Returns the MN's address for each that isn't idle. Raises RunFailed if an access is not
+    registered.
     """
     bindings = session.request({"op": "bindings"})["result"]
     addresses = flow_addresses(spec, bindings)
     if not spec.protocol.flow_mobility:
         return addresses
     for name, fid in flow_ids(spec).items():
-        session.request(_add_flow(spec, fid, spec.flows[name], addresses[name]))
+        flow = spec.flows[name]
+        selector = _selector(spec, flow, addresses[name])
+        session.request(_add_flow(fid, flow.mn, selector, flow.start))
+    if spec.idle is not None:
+        homes: dict[int, IPv6Address] = {}
+        registered = _registered(bindings)
+        for idle in idle_flows(spec):
+            if idle.mn not in homes:
+                homes[idle.mn] = _address(registered, mn_id(idle.mn), spec.idle.anchor)
+            selector = _udp_selector(spec, homes[idle.mn], idle.port)
+            session.request(_add_flow(idle.fid, idle.mn, selector, spec.idle.start))
     return addresses
 
 
 def flow_addresses(spec: RunSpec, bindings: list[dict[str, Any]]) -> dict[str, IPv6Address]:
     """The MN's address for each flow: in a prefix that the flow's anchor has for itself, or in the
     shared one if it has none of its own. Raises RunFailed if an access is not registered."""
-    registered = {
-        entry["access"]: [IPv6Network(prefix) for prefix in entry["prefixes"]]
-        for entry in bindings
-        if entry["mn"] == MN_ID and entry["state"] == "registered"
-    }
+    registered = _registered(bindings)
     addresses: dict[str, IPv6Address] = {}
     for name, flow in spec.flows.items():
         for access in (flow.anchor, flow.start):
-            if access not in registered:
+            if access not in registered.get(mn_id(flow.mn), {}):
                 raise RunFailed(f"flow {name}: access {access} is not registered at the LMA")
-        others = {
-            prefix
-            for access, prefixes in registered.items()
-            if access != flow.anchor
-            for prefix in prefixes
-        }
-        own = registered[flow.anchor]
-        prefix = next((prefix for prefix in own if prefix not in others), own[0])
-        addresses[name] = prefix[INTERFACE_ID]
+        addresses[name] = _address(registered, mn_id(flow.mn), flow.anchor)
     return addresses
+
+
+# By mobile node and access.
+_Registered = dict[str, dict[str, list[IPv6Network]]]
+
+
+def _registered(bindings: list[dict[str, Any]]) -> _Registered:
+    found: _Registered = {}
+    for entry in bindings:
+        if entry["state"] == "registered":
+            prefixes = [IPv6Network(prefix) for prefix in entry["prefixes"]]
+            found.setdefault(entry["mn"], {})[entry["access"]] = prefixes
+    return found
+
+
+def _address(registered: _Registered, mn: str, anchor: str) -> IPv6Address:
+    accesses = registered.get(mn, {})
+    if anchor not in accesses:
+        raise RunFailed(f"{mn}: access {anchor} is not registered at the LMA")
+    others = {
+        prefix for access, prefixes in accesses.items() if access != anchor for prefix in prefixes
+    }
+    own = accesses[anchor]
+    return next((prefix for prefix in own if prefix not in others), own[0])[INTERFACE_ID]
 
 
 def bind_request(spec: RunSpec, name: str, address: IPv6Address, access: str) -> dict[str, Any]:
@@ -187,25 +223,32 @@ def bind_request(spec: RunSpec, name: str, address: IPv6Address, access: str) ->
     }
 
 
-def _add_flow(spec: RunSpec, fid: int, flow: Flow, address: IPv6Address) -> dict[str, Any]:
+def _add_flow(fid: int, mn: int, selector: dict[str, Any], start: str) -> dict[str, Any]:
     return {
         "op": "add-flow",
-        "mn": MN_ID,
+        "mn": mn_id(mn),
         "fid": fid,
         "priority": PRIORITY_STEP * fid,
-        "selector": _selector(spec, flow, address),
-        "to": flow.start,
+        "selector": selector,
+        "to": start,
     }
 
 
 def _selector(spec: RunSpec, flow: Flow, address: IPv6Address) -> dict[str, Any]:
-    udp = isinstance(flow, UdpFlow)
-    selector: dict[str, Any] = {
+    if isinstance(flow, UdpFlow):
+        return _udp_selector(spec, address, flow.port)
+    protocol = UDP if isinstance(flow, QuicDownload) else TCP
+    return _ends(spec, address, protocol, flow.port)
+
+
+def _udp_selector(spec: RunSpec, address: IPv6Address, port: int) -> dict[str, Any]:
+    return _ends(spec, address, UDP, port) | {"start_destination_port": port}
+
+
+def _ends(spec: RunSpec, address: IPv6Address, protocol: int, port: int) -> dict[str, Any]:
+    return {
         "start_source_address": str(correspondent_address(spec)),
         "start_destination_address": str(address),
-        "start_next_header": UDP if isinstance(flow, UdpFlow | QuicDownload) else TCP,
-        "start_source_port": flow.port,
+        "start_next_header": protocol,
+        "start_source_port": port,
     }
-    if udp:
-        selector["start_destination_port"] = flow.port
-    return selector

@@ -27,6 +27,15 @@ class Trace:
         left = (up.access != start) | ((up.lma != NEVER) & (up.lma_access != start))
         return int(arrived.sum() + left.sum())
 
+    def first_over(self, access: str, decision: int, lma_from: int) -> int | None:
+        """When the first packet over `access` after a decision arrived at the MN, of those that the
+        LMA sent at `lma_from` or later: what had gone that way before is none of the move's doing.
+        """
+        down = self.down
+        over_new = (down.access == access) & (down.received >= decision) & (down.received != NEVER)
+        over_new &= down.lma >= lma_from
+        return int(down.received[over_new].min()) if over_new.any() else None
+
 
 class Way:
     def __init__(self, table: pd.DataFrame) -> None:

@@ -105,14 +105,17 @@ def flow_ids(spec: RunSpec) -> dict[str, int]:
 
 
 def udp_streams(
-    spec: RunSpec, side: Side, mn_addresses: Mapping[str, IPv6Address]
+    spec: RunSpec, side: Side, mn_addresses: Mapping[str, IPv6Address], mn: int | None = None
 ) -> list[UdpStream]:
-    """What one side sends. `mn_addresses`: the MN's address per flow name."""
+    """What one side sends, or of it what belongs to the MN with this number. `mn_addresses`: the
+    MN's address per flow name."""
     correspondent = correspondent_address(spec)
     ids = flow_ids(spec)
     flows = [(name, flow) for name, flow in spec.flows.items() if isinstance(flow, UdpFlow)]
     streams = []
     for position, (name, flow) in enumerate(flows):
+        if mn not in (None, flow.mn):
+            continue
         ends = (correspondent, mn_addresses[name])
         slot = 2 * position + (side == "mn")
         streams.append(

@@ -15,6 +15,7 @@ import msgspec
 NonNegative = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
 Probability = Annotated[float, msgspec.Meta(ge=0, le=1)]
+MobileNodeCount = Annotated[int, msgspec.Meta(ge=1, le=250)]
 PacketCount = Annotated[int, msgspec.Meta(ge=1)]
 
 BITS_PER_BYTE = 8
@@ -30,9 +31,13 @@ class Role(StrEnum):
     CONTROLLER = "controller"
 
 
-class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`count`: so many mobile nodes of this kind, each with links of its own to the same MAGs
+    (`topologies.crowd`)."""
+
     role: Role
     address: IPv6Address | None = None
+    count: MobileNodeCount = 1
 
 
 class Shape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -131,6 +136,11 @@ class Topology(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     switching: Switching = Switching()
 
     def __post_init__(self) -> None:
+        for name, node in self.nodes.items():
+            if node.count > 1 and node.role is not Role.MN:
+                raise ValueError(
+                    f"nodes.{name}.count: {node.count}; expected 1, as its role isn't {Role.MN}"
+                )
         for name, link in self.links.items():
             for end in link.ends:
                 if end not in self.nodes:

@@ -16,8 +16,9 @@ from ipaddress import IPv6Address
 from typing import Any, Literal
 
 from topologies import netlink
+from topologies.crowd import expanded
 from topologies.hosts import NamespaceHost, PlannedIntf, SwitchNode, VethLink, set_sysctls
-from topologies.model import Direction, Role, Topology
+from topologies.model import Direction, Link, Role, Topology
 from topologies.namespaces import create, inside, socket_in
 from topologies.plan import (
     FORWARDING_ROLES,
@@ -95,14 +96,29 @@ def random_seed(seed: int, link: str, direction: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big")
 
 
+class _Plan:
+    """What is configured, by node; computed once, because with many mobile nodes it takes time."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.addresses = addresses(topology)
+        self.routes = routes(topology)
+        self.neighbours = neighbours(topology)
+        self.links: dict[str, dict[str, Link]] = {name: {} for name in topology.nodes}
+        for name, link in topology.links.items():
+            for end in link.ends:
+                self.links[end][name] = link
+
+
 class Network:
-    """A running network. Made by `build`; `stop` removes it.
+    """A running network. Made by `build`; `stop` removes it. `topology` names every mobile node.
 
     No method waits for anything, so all may be called from an event loop.
     """
 
     def __init__(self, topology: Topology, seed: int, warm: bool) -> None:
+        topology = expanded(topology)
         self.topology = topology
+        self._plan = _Plan(topology)
         self.seed = seed
         self.warm = warm
         self._directions: dict[tuple[str, str], Direction] = {}
@@ -180,7 +196,7 @@ class Network:
         self.mininet.build()
         for link in self.mininet.links:
             for intf in (link.intf1, link.intf2):
-                own = addresses(self.topology)[intf.node.name]
+                own = self._plan.addresses[intf.node.name]
                 intf.ip = next((str(a.address) for a in own if a.interface == intf.name), None)
         # Routes through an interface need its carrier, so first all interfaces, then the rest.
         self._let_control_channels_have_addresses()
@@ -192,8 +208,8 @@ class Network:
 
     def _interfaces(self, node: str) -> list[netlink.Request]:
         requests = [netlink.set_link("lo", True)]
-        for link in self.topology.links.values():
-            if node in link.ends and not (link.access is not None and node == link.ends[1]):
+        for link in self._plan.links[node].values():
+            if not (link.access is not None and node == link.ends[1]):
                 requests.append(netlink.set_link(link.interface(node), True))
         if self.topology.nodes[node].role is Role.MN:
             requests.append(netlink.new_dummy(LOGICAL_INTERFACE, LOGICAL_MAC, up=True))
@@ -207,8 +223,7 @@ class Network:
     def _set_reachable_time(self, node: str) -> None:
         sysctls = {
             f"ipv6/neigh/{link.interface(node)}/base_reachable_time_ms": REACHABLE_TIME_MS
-            for link in self.topology.links.values()
-            if node in link.ends
+            for link in self._plan.links[node].values()
         }
         set_sysctls(self.namespace(node), sysctls)
 
@@ -217,15 +232,15 @@ class Network:
             index = {name: number for number, name in socket.if_nameindex()}
         requests = [
             netlink.add_address(index[a.interface], a.address, a.prefix_length)
-            for a in addresses(self.topology)[node]
+            for a in self._plan.addresses[node]
         ]
         if self.warm and self.topology.nodes[node].role is not Role.MN:
             requests += self._neighbours(node, index)
         requests += [
             netlink.add_route(route.network, route.gateway, index[route.interface])
-            for route in routes(self.topology)[node]
+            for route in self._plan.routes[node]
         ]
-        for name, link in self.topology.links.items():
+        for name, link in self._plan.links[node].items():
             for direction, shape in zip(DIRECTIONS, (link.downlink, link.uplink), strict=True):
                 if self._sender(name, direction) == node:
                     request = self._netem(name, direction, shape)
@@ -237,7 +252,7 @@ class Network:
     def _neighbours(self, node: str, index: dict[str, int]) -> list[netlink.Request]:
         return [
             netlink.set_neighbour(index[entry.interface], entry.address, entry.mac)
-            for entry in neighbours(self.topology)[node]
+            for entry in self._plan.neighbours[node]
             if entry.interface in index
         ]
 

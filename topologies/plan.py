@@ -68,12 +68,14 @@ def other_end(link: Link, end: str) -> str:
 
 
 def mac(topology: Topology, link_name: str, end: str) -> str:
-    """The MAC address of node `end` on a link: 02:00:00:00:LINK:END, or RFC 6543's at a MAG."""
+    """The MAC address of node `end` on a link: its number in two octets, and that of the end; or
+    RFC 6543's at a MAG."""
     link = topology.links[link_name]
     if link.access is not None and end == link.ends[0]:
         return MAG_MAC
     number = list(topology.links).index(link_name) + 1
-    return f"02:00:00:00:{number:02x}:{link.ends.index(end) + 1:02x}"
+    high, low = divmod(number, 256)
+    return f"02:00:00:{high:02x}:{low:02x}:{link.ends.index(end) + 1:02x}"
 
 
 def link_local(mac_address: str) -> IPv6Address:

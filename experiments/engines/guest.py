@@ -27,12 +27,15 @@ from experiments.engines.kernel_cache import Kernel
 from experiments.engines.process import LimitExceeded, run_process
 from experiments.job import Job
 from nodes.strict import from_json
+from topologies.crowd import mobile_nodes
 
 INIT = Path(__file__).with_name("guest-init.sh")
 MEMORY_MIB = 112
 RINGS_MIB = 24  # of these, for captured packets
 # Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
+# What the daemon of a further mobile node doesn't share with the others.
+MOBILE_NODE_MIB = 6
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
 VIRTUAL_EPOCH_NS = 1_767_225_600_000_000_000
 
@@ -110,6 +113,7 @@ def memory_mib(folder: Path) -> int:
         MEMORY_MIB
         + max(0, rings_mib - RINGS_MIB)
         + (SWITCHING_MIB if job.spec.topology.switches else 0)
+        + (len(mobile_nodes(job.spec.topology)) - 1) * MOBILE_NODE_MIB
     )
 
 

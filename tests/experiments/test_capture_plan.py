@@ -68,7 +68,8 @@ def test_rings_are_whole_blocks_with_room_to_spare(expected: int) -> None:
 
 def test_a_controllers_connections_are_no_places_of_flows() -> None:
     switched = load_toml(REFERENCE.with_name("sdn.toml"), Topology)
-    assert [place.interface for place in places(switched)] == [
+    described = msgspec.structs.replace(spec(), topology=switched)
+    assert [place.interface for place in places(described)] == [
         "cn-lma",
         "lma-s1",
         "mn-wlan",
@@ -103,3 +104,16 @@ def test_a_guest_has_the_memory_that_its_captures_take(tmp_path: Path) -> None:
     assert memory_mib(tmp_path) == MEMORY_MIB
     write_job(tmp_path, spec(a=long), ())
     assert memory_mib(tmp_path) > MEMORY_MIB + (ring_bytes(spec(a=long)) >> 20) - 30
+
+
+def test_of_several_mobile_nodes_those_with_flows_are_captured() -> None:
+    flow = UdpFlow(anchor="wlan", start="wlan", port=5001, mn=3)
+    topology = load_toml(REFERENCE, Topology)
+    nodes = topology.nodes | {"mn": msgspec.structs.replace(topology.nodes["mn"], count=4)}
+    several = msgspec.structs.replace(topology, nodes=nodes)
+    described = RunSpec(topology=several, flows={"a": flow})
+    names = ["cn-lma", "lma-core", "mn-wlan", "mn-cell", "mn3-wlan3", "mn3-cell3"]
+    assert [place.interface for place in places(described)] == names
+    expected = expected_frames(described)
+    assert expected["mn3-wlan3"] == (1200, 1200)
+    assert expected["mn-wlan"] == expected["mn3-cell3"] == (0, 0)

@@ -4,7 +4,7 @@ from typing import Any
 
 from experiments.event_log import Event
 from experiments.moves import MoveRecord, follow, plan
-from tests.experiments.synthetic import run_spec
+from tests.experiments.synthetic import DEFAULT_FLOWS, run_spec
 
 SPEC = run_spec("unique")
 
@@ -81,3 +81,22 @@ def test_the_decisions_of_an_mn_that_decides_are_its_own() -> None:
     follow([there, back], spec, events)
     assert (there.decision, there.switched) == (1_199_999, 1_203_000)
     assert (back.decision, back.switched) == (2_000_000, 2_001_000)
+
+
+def test_flows_that_move_together_share_the_signalling_of_all_of_them() -> None:
+    idle = {"count": 1, "anchor": "wlan", "start": "wlan"}
+    flows = {name: DEFAULT_FLOWS[name] for name in ("a", "stay")}
+    moves = [{"flow": "a", "to": "cell", "at_s": 12.0, "scope": "mn"}]
+    spec = run_spec("unique", flows=flows, moves=moves, idle=idle)
+    (record,) = plan(spec, (12.0,))
+    events = [
+        *(event(1_200_000, "decision", fid=fid, to="cell") for fid in (1, 2, 3)),
+        event(1_200_000, "fmi-sent", sequence=7),
+        event(1_202_000, "fma-received", sequence=7, status=0),
+        event(1_202_000, "switched", fid=1, to="cell"),
+        event(1_202_000, "switched", fid=3, to="cell"),
+    ]
+    follow([record], spec, events)
+    assert (record.decision, record.switched) == (1_200_000, 1_202_000)
+    assert (record.fmi_sent, record.fma_received) == ([1_200_000], [1_202_000])
+    assert record.group == {1: 1_202_000, 2: None, 3: 1_202_000}

@@ -36,7 +36,8 @@ def protocol(**changes: Any) -> RunSpec:
 
 
 def test_the_parts_know_each_other_rfc5213_4() -> None:
-    lma, mags, mn, _ = configured(run_spec("unique"))
+    lma, mags, mns, _ = configured(run_spec("unique"))
+    mn = mns["mn"]
     assert lma.authorized_mags == tuple(mag.proxy_coa for mag in mags.values())
     assert {mag.lma for mag in mags.values()} == {lma.address}
     assert list(lma.mobile_nodes) == [MN_ID]
@@ -81,8 +82,8 @@ def test_what_the_protocol_says_reaches_the_lma_rfc7077_7() -> None:
 
 def test_a_static_uplink_maps_ports_rfc7864_6() -> None:
     spec = run_spec("unique")
-    assert configured(spec).mn.static_policy == {}
-    mn = configured(protocol(uplink="static")).mn
+    assert configured(spec).mns["mn"].static_policy == {}
+    mn = configured(protocol(uplink="static")).mns["mn"]
     assert mn.static_policy == {str(flow.port): f"mn-{flow.start}" for flow in spec.flows.values()}
 
 
@@ -159,3 +160,19 @@ def test_natively_nobody_sees_what_the_mn_decides() -> None:
     with pytest.raises(InputError, match=r'"sdn-core"; protocol\.decision_maker: "mn"'):
         on_switches(data_plane="sdn-core", decision_maker="mn", prefix_delivery="at-attach")
     on_switches(data_plane="sdn-assisted", decision_maker="mn", prefix_delivery="at-attach")
+
+
+def test_each_of_several_mobile_nodes_has_its_identifier_and_its_accesses_rfc5213_6_2() -> None:
+    spec = changed(run_spec("unique"), "topology", "nodes", "mn", "count", value=3)
+    lma, mags, mns, _ = configured(spec)
+    identifiers = [f"mn{number}@flowmob.example" for number in (1, 2, 3)]
+    assert list(lma.mobile_nodes) == identifiers
+    assert [mn.mn_id for mn in mns.values()] == identifiers
+    assert mns["mn2"].access_interfaces == ("mn2-wlan2", "mn2-cell2")
+    assert len({mn.control_socket for mn in mns.values()}) == 3
+    at_mag1 = mags["mag1"].access_interfaces
+    assert {name: profile.mn_id for name, profile in at_mag1.items()} == dict(
+        zip(["mag1-wlan", "mag1-wlan2", "mag1-wlan3"], identifiers, strict=True)
+    )
+    link_layers = {p.link_layer_id for mag in mags.values() for p in mag.access_interfaces.values()}
+    assert len(link_layers) == 6

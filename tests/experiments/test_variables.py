@@ -70,9 +70,13 @@ def test_other_variables_of_the_nodes_can_be_set_as_well() -> None:
 
 def test_the_mobile_node_knows_the_mags_address_rfc5213_9_3() -> None:
     name = "fixed_mag_link_layer_address_on_all_access_links"
-    assert configured().mn.mag_link_layer_address == "00:00:5e:00:52:13"
-    assert configured(domain={name: "02:00:00:00:ff:01"}).mn.mag_link_layer_address.endswith("01")
-    assert configured(domain={name: ""}).mn.mag_link_layer_address == "00:00:5e:00:52:13"
+    assert configured().mns["mn"].mag_link_layer_address == "00:00:5e:00:52:13"
+    assert (
+        configured(domain={name: "02:00:00:00:ff:01"})
+        .mns["mn"]
+        .mag_link_layer_address.endswith("01")
+    )
+    assert configured(domain={name: ""}).mns["mn"].mag_link_layer_address == "00:00:5e:00:52:13"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 from pathlib import Path
 
-from experiments.engines.guest import MEMORY_MIB, SWITCHING_MIB, memory_mib
+from experiments.engines.guest import MEMORY_MIB, MOBILE_NODE_MIB, SWITCHING_MIB, memory_mib
 from experiments.experiment import TOPOLOGIES
 from experiments.flows import UdpFlow
 from experiments.spec import RunSpec
-from nodes.strict import load_toml
+from nodes.strict import convert, load_toml, read_toml
 from tests.experiments.synthetic import write_job
 from topologies.model import Topology
 
@@ -20,6 +20,14 @@ def _memory(folder: Path, topology: str) -> int:
 def test_switches_get_memory_of_their_own(tmp_path: Path) -> None:
     assert _memory(tmp_path, "reference") == MEMORY_MIB
     assert _memory(tmp_path, "switched") == MEMORY_MIB + SWITCHING_MIB
+
+
+def test_each_further_mobile_node_gets_memory(tmp_path: Path) -> None:
+    document = read_toml(TOPOLOGIES / "reference.toml")
+    document["nodes"]["mn"]["count"] = 100
+    spec = RunSpec(topology=convert(document, Topology, "test"), flows={"a": FLOW})
+    write_job(tmp_path, spec, ())
+    assert memory_mib(tmp_path) == MEMORY_MIB + 99 * MOBILE_NODE_MIB
 
 
 def test_a_check_has_no_job(tmp_path: Path) -> None:
