@@ -188,7 +188,7 @@ class Steering:
             own = [rule for rule in rules if switch.table.of(owner).get(rule.identity) is rule]
             if not own or not switch.ready:
                 continue
-            if not strand.then and name in after and name in carrying:
+            if name in after:
                 changes = plan.removals.setdefault(self._fabric.depth(name), {})
             elif name in carrying or self._unknown(owner):
                 # Packets may still come: a switch nearer to the LMA has not changed yet.

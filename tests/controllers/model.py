@@ -4,7 +4,7 @@ delivers them, and packets are walked through the tables as they are at the mome
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
@@ -79,6 +79,7 @@ class ModelSwitch:
         self.mute = False
         self.full = False
         self.received: list[SendRules] = []
+        self.version = 0
 
     @property
     def table(self) -> set[Rule]:
@@ -88,6 +89,7 @@ class ModelSwitch:
         """It has started anew: with an empty table, or an old one."""
         self.tables.rules.clear()
         self.tables.packets.clear()
+        self.version += 1
         for rule in rules:
             self.tables.add(rule)
 
@@ -104,6 +106,7 @@ class ModelSwitch:
             answers.append(("dump", message.xid, rules))
         else:
             self.received.append(message)
+            self.version += bool(message.changes)
             for change in message.changes:
                 rule = change.rule
                 if change.command is Command.DELETE:
@@ -197,13 +200,22 @@ class World:
                 self.core.switch_error(name, xid, content, self.now)
         self.carry_out()
 
-    def deliver(self, *, but: Iterable[str] = ()) -> None:
-        """Everything that is under way, until nothing is, except to and from `but`."""
-        others = [switch for switch in self.switches.values() if switch.name not in but]
+    def deliver(
+        self,
+        *,
+        but: Iterable[str] = (),
+        first: Iterable[str] = (),
+        watch: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Everything that is under way, until nothing is, except to and from `but`. Switches take
+        their turns in the order of `first`, one message each; `watch` is called after each."""
+        names = [name for name in dict.fromkeys((*first, *self.switches)) if name not in but]
+        others = [self.switches[name] for name in names]
         while any(switch.inbox or switch.outbox for switch in others):
             for switch in others:
-                while switch.inbox:
+                if switch.inbox:
                     switch.process()
+                    watch()
                 while switch.outbox:
                     self.answer(switch.name)
 

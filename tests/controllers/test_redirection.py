@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 
 import pytest
@@ -292,6 +293,25 @@ def test_assisted_a_move_back_needs_the_switch_that_has_the_rule(assisted: World
     assisted.disconnect("s2")
     assisted.request(MoveFlows(id=5, paths=(path(7, MAG1, anchor=MAG1),)))
     assert answers(assisted) == [(5, False, "switch s2 is not connected")]
+
+
+def note(world: World, ways: list[list[str]]) -> None:
+    ways.append(world.walk(tunnelled(MAG2, 8)))
+
+
+def test_assisted_a_move_from_one_target_to_another_may_change_the_switch(assisted: World) -> None:
+    settle(assisted, AddFlow(id=4, flow=flow(8, HOME, 90), path=path(8, MAG2, anchor=MAG2)))
+    for number, target in enumerate((MAG1, MAG3, MAG1, MAG2), 5):
+        before = assisted.walk(tunnelled(MAG2, 8))
+        assisted.request(MoveFlows(id=number, paths=(path(8, target, anchor=MAG2),)))
+        name = assisted.fabric.mag(target).name
+        ways: list[list[str]] = []
+        assisted.deliver(watch=partial(note, assisted, ways))
+        assert answers(assisted) == [(number, True, None)]
+        assert assisted.walk(tunnelled(MAG2, 8)) == [name]
+        assert all(way in (before, [name]) for way in ways)
+    assisted.wait(5)
+    assert not any(r.table == FLOWS and r.priority for t in assisted.tables().values() for r in t)
 
 
 # Requests

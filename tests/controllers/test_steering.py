@@ -151,6 +151,33 @@ def test_a_redirect_goes_at_once_when_the_flow_is_back_at_its_anchor(switches: S
     assert not plan.stale
 
 
+def test_a_redirect_that_goes_to_a_switch_farther_away_leaves_the_nearer_one_then(
+    switches: Switches,
+) -> None:
+    """The nearer one catches all packets as long as it is there."""
+    near = redirect_rules(switches.fabric, FLOW, path(7, MAG1, anchor=MAG2))
+    far = redirect_rules(switches.fabric, FLOW, path(7, MAG3, anchor=MAG2))
+    switches.put(near)
+    plan = switches.plan(far)
+    assert shown(plan.step()) == {"s4": [Command.ADD]}
+    switches.put(far)
+    plan = switches.plan(far)
+    assert shown(plan.step()) == {"s2": [Command.DELETE]}
+
+
+def test_a_redirect_that_goes_to_a_nearer_switch_leaves_the_farther_one_when_it_has_drained(
+    switches: Switches,
+) -> None:
+    near = redirect_rules(switches.fabric, FLOW, path(7, MAG1, anchor=MAG2))
+    far = redirect_rules(switches.fabric, FLOW, path(7, MAG3, anchor=MAG2))
+    switches.put(far)
+    assert shown(switches.plan(near).step()) == {"s2": [Command.ADD]}
+    switches.put(near)
+    plan = switches.plan(near)
+    assert not plan.step()
+    assert shown(plan.stale) == {"s4": [Command.DELETE]}
+
+
 def test_a_rule_of_another_owner_in_its_place_is_replaced_by_adding(switches: Switches) -> None:
     """Modifying can't change the cookie."""
     same = flow(8, HOME, 80, priority=FLOW.priority)
