@@ -245,8 +245,7 @@ class FlowMobility:
         self._forwarding.refresh(mn_id)
 
     def settle(self, now: Instant) -> bool:
-        """After every input: withdraw what is needed no more. Whether that may have changed which
-        prefixes there are."""
+        """After every input: withdraw what is needed no more. Whether prefixes may have changed."""
         self._advance_registered()
         changed, self._changed = self._changed | self._initiator.overdue(now), set()
         for mn_id in sorted(changed):
@@ -274,6 +273,7 @@ class FlowMobility:
 
     def unsupported(self, peer: IPv6Address) -> None:
         """A Binding Error with status 2: the MAG knows no Update Notifications."""
+        self._changed |= {entry.mn_id for entry in self._bindings.using(peer)}
         for outcome in self._initiator.unsupported(peer):
             for order in self._orders.waiting_for(outcome.asked.bid):
                 self._postpone(order)

@@ -168,6 +168,28 @@ def test_the_lma_knows_what_the_mag_has_kept_rfc7077_5_2(domain: type[Domain]) -
     assert network.path(1) == domain.MAG1
 
 
+def test_a_prefix_that_the_mag_does_not_give_back_keeps_its_route_rfc7864_3_3(
+    domain: type[Domain],
+) -> None:
+    """mag1 has it by its PBA, and the LMA finds out that it can't take it back when the session of
+    the prefix has ended: packets go where it is routed on."""
+    rules = MobileNodePolicy(prefix_delivery="at-attach", withdrawal_delay_ms=0)
+    network = domain.unattached(rules)
+    network.mags["mag1"] = domain.mag("mag1", update_notifications=False)
+    for mag in ("mag2", "mag1"):
+        network.attach(mag)
+        network.run(0.1)
+    assert network.off_link("mag1") == {domain.P1}
+    network.detach("mag2")
+    network.run(11)
+    assert network.messages()[-2:] == ["FMI lma>mag1", "BE mag1>lma"]
+    assert network.off_link("mag1") == {domain.P1}
+    assert network.lma.forwarding.routes == {domain.P1: domain.MAG1, domain.P2: domain.MAG1}
+    register_again(network)
+    assert network.off_link("mag1") == set()
+    assert network.lma.forwarding.routes == {domain.P2: domain.MAG1}
+
+
 def test_refused_if_the_policy_says_so_rfc7077_5_2(domain: type[Domain]) -> None:
     network = with_plain_mag(domain, fallback="refuse")
     token = network.move(1, "wlan")
