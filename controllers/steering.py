@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
+from itertools import takewhile
 
 from controllers.actions import Command, RuleChange
 from controllers.fabric import Fabric, FabricError, FabricNode
@@ -188,7 +189,10 @@ class Steering:
             own = [rule for rule in rules if switch.table.of(owner).get(rule.identity) is rule]
             if not own or not switch.ready:
                 continue
-            if name in after:
+            if name in after and name not in carrying:
+                # It must be gone before packets come this way.
+                changes = plan.together
+            elif name in after:
                 changes = plan.removals.setdefault(self._fabric.depth(name), {})
             elif name in carrying or self._unknown(owner):
                 # Packets may still come: a switch nearer to the LMA has not changed yet.
@@ -221,7 +225,7 @@ class Steering:
                 ports |= self._without(strand, name, target)
             passed[name] = ports
             if here is not None and any(_readdresses(rule.actions) for rule in here):
-                continue  # what goes on from here has another address and is no longer its own
+                ports = {port for rule in here for port in _with_own_address(rule.actions)}
             for port in ports:
                 peer = self._fabric.neighbour(name, port)
                 if peer is not None and port != self._fabric.upstream_port(name):
@@ -284,6 +288,13 @@ def _same_way(ports: set[int], rules: tuple[Rule, ...], now: tuple[Rule, ...] | 
     if now is not None and any(_readdresses(rule.actions) for rule in now):
         return False
     return ports == wanted and (len(ports) <= 1 or now is not None)
+
+
+def _with_own_address(actions: tuple[Action, ...]) -> tuple[int, ...]:
+    """The ports of copies that still are for the flow's anchor; the rest is no longer the flow's
+    for the switches behind."""
+    own = takewhile(lambda a: not (isinstance(a, SetField) and a.field == "ipv6_dst"), actions)
+    return output_ports(own)
 
 
 def _readdresses(actions: tuple[Action, ...]) -> bool:

@@ -178,6 +178,15 @@ def test_a_redirect_that_goes_to_a_nearer_switch_leaves_the_farther_one_when_it_
     assert shown(plan.stale) == {"s4": [Command.DELETE]}
 
 
+def test_the_anchors_own_copy_must_not_meet_an_old_redirect_behind(switches: Switches) -> None:
+    both = redirect_rules(switches.fabric, FLOW, path(7, MAG1, MAG2, anchor=MAG2))
+    old = redirect_rules(switches.fabric, FLOW, path(7, MAG3, anchor=MAG2))
+    switches.put({**redirect_rules(switches.fabric, FLOW, path(7, MAG1, anchor=MAG2)), **old})
+    plan = switches.plan(both)
+    assert shown(plan.step()) == {"s4": [Command.DELETE]}
+    assert not plan.stale
+
+
 def test_a_rule_of_another_owner_in_its_place_is_replaced_by_adding(switches: Switches) -> None:
     """Modifying can't change the cookie."""
     same = flow(8, HOME, 80, priority=FLOW.priority)
