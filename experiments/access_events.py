@@ -26,8 +26,8 @@ class AccessEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     `handover`: the MN's interface on `access` comes up, and takes over the session of the other
     (RFC 5213 section 8.4, Handoff Indicator 2). `link-down`: the interface goes down.
-    `reconnect`: the application of `flow`, a download, goes on from the MN's address on `access`:
-    over TCP with a new connection, over QUIC by migration (RFC 9000 section 9).
+    `reconnect`: the application of `flow`, a download, goes on from the MN's address on `access`,
+    with a new connection.
     `prefer`: the subflows of Multipath TCP on `access` are to carry data, and others are backup
     (MP_PRIO, RFC 8684 section 3.3.8). `abandon`: Multipath TCP is to use the address on `access`
     no more (REMOVE_ADDR, section 3.4.2).

@@ -70,15 +70,7 @@ class MptcpDownload(
     subflows: Literal["backup", "all"] = "backup"
 
 
-class QuicDownload(TcpDownload, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="quic"):
-    """The same over QUIC (RFC 9000), of aioquic, which has no BBR."""
-
-    def __post_init__(self) -> None:
-        if self.congestion == "bbr":
-            raise ValueError('congestion is "bbr"; QUIC here has "cubic" or "reno"')
-
-
-Flow = UdpFlow | TcpDownload | MptcpDownload | QuicDownload
+Flow = UdpFlow | TcpDownload | MptcpDownload
 
 
 class IdleFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -92,5 +84,5 @@ class IdleFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def traffic_kind(flow: Flow) -> str:
-    """As the file has it: udp, tcp, mptcp, quic."""
+    """As the file has it: udp, tcp, mptcp."""
     return str(flow.__struct_config__.tag)

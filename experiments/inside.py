@@ -26,12 +26,20 @@ from experiments.access_events import AccessEvent, instant_s
 from experiments.capture import Capture
 from experiments.engines.base import OUTCOME
 from experiments.flow_groups import orders
+from experiments.flows import MptcpDownload
 from experiments.job import Job, write_atomically
+from experiments.mptcp_traffic import (
+    correspondent_paths,
+    manage_paths,
+    mobile_paths,
+    reconnections,
+)
 from experiments.placements import placements
 from experiments.signalling_loss import lose_signalling
 from experiments.spec import LinkChange, RunSpec
-from experiments.testbed import RunFailed, bind_flows, bind_request, end, testbed
+from experiments.testbed import RunFailed, access_addresses, bind_flows, bind_request, end, testbed
 from experiments.traffic import (
+    Reconnection,
     fetch_tcp,
     run_start,
     send_udp,
@@ -195,9 +203,12 @@ class _Schedule:
             for name, address in self._addresses.items():
                 start = spec.flows[name].start
                 self._mn_session.request(bind_request(spec, name, address, start))
-        for child in _traffic(
-            self._network, spec, self._addresses, self._start_ns, self._folder / "logs"
-        ):
+        on_access = access_addresses(self._session.request({"op": "bindings"})["result"])
+        logs = self._folder / "logs"
+        for child in _paths(self._network, self._job, on_access, self._start_ns, logs):
+            self._traffic.append(child)
+        later = reconnections(spec, self._job.seed, on_access)
+        for child in _traffic(self._network, spec, self._addresses, later, self._start_ns, logs):
             self._traffic.append(child)
         for child in _losses(self._network, self._job, self._folder):
             self._traffic.append(child)
@@ -260,6 +271,7 @@ def _traffic(
     network: Network,
     spec: RunSpec,
     addresses: Mapping[str, IPv6Address],
+    later: Mapping[str, Reconnection],
     start_ns: int,
     logs: Path,
 ) -> Iterator[Child]:
@@ -276,10 +288,31 @@ def _traffic(
         if streams:
             yield start(node, f"udp-{node}", send_udp, streams)
     flows = list(spec.flows.values())
-    for transfer in tcp_transfers(spec, addresses):
+    for transfer in tcp_transfers(spec, addresses, later):
         mn = mns[flows[transfer.fid - 1].mn - 1]
         yield start(cn, f"tcp-{transfer.fid}-{cn}", serve_tcp, transfer)
         yield start(mn, f"tcp-{transfer.fid}-{mn}", fetch_tcp, transfer)
+
+
+def _paths(
+    network: Network,
+    job: Job,
+    addresses: Mapping[str, IPv6Address],
+    start_ns: int,
+    logs: Path,
+) -> Iterator[Child]:
+    """Those who manage the paths of Multipath TCP, if there is any."""
+    if not any(isinstance(flow, MptcpDownload) for flow in job.spec.flows.values()):
+        return
+    nodes = {
+        Role.CORRESPONDENT: correspondent_paths(job.spec),
+        Role.MN: mobile_paths(job.spec, job.seed, addresses),
+    }
+    for role, paths in nodes.items():
+        node = job.spec.topology.node_with_role(role)
+        name = f"paths-{node}"
+        log = logs / f"{name}.txt"
+        yield fork_into(network.namespace(node), manage_paths, paths, start_ns, log=log, name=name)
 
 
 def _losses(network: Network, job: Job, folder: Path) -> Iterator[Child]:

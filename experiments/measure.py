@@ -20,12 +20,14 @@ import numpy as np
 
 from experiments import floor
 from experiments.controller_messages import read_controller_messages
+from experiments.end_hosts import end_host_columns
 from experiments.event_log import Event, events_csv, read_events
 from experiments.flow_groups import names_moved
 from experiments.flow_rows import flow_rows
 from experiments.flows import UdpFlow, traffic_kind
 from experiments.frames import TICKS_PER_S
 from experiments.group_moves import group_columns
+from experiments.interruption import instant_of
 from experiments.job import Job, write_atomically
 from experiments.move_floors import first_packet, floors
 from experiments.moves import MoveRecord, follow, moves_entry, plan
@@ -144,6 +146,10 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     write_atomically(run_dir / "moves.json", to_json(moves) + b"\n")
     write_atomically(run_dir / VIEW, run_view(job, traces, events, moves, control))
     flows = flow_rows(job, traces, events, signalling=signalling)
+    instant = instant_of(job)
+    if instant is not None:
+        of_hosts = end_host_columns(job, captures.read_bytes(), instant)
+        flows = [row | of_hosts[row["flow"]] for row in flows]
     write_atomically(run_dir / FLOW_ROWS, json.dumps(flows, indent=1).encode() + b"\n")
     if not keep_captures:
         captures.unlink()

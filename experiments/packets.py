@@ -31,11 +31,11 @@ from experiments.frames import (
     seconds,
     ticks,
 )
+from experiments.segments import DOWN, UP, identify
 from experiments.spec import RunSpec
 from topologies.crowd import expanded, numbered
 from topologies.model import Role
 
-DOWN, UP = 0, 1
 DIRECTIONS = ("down", "up")
 SENT, AT_LMA, RECEIVED = 0, 1, 2
 COLUMNS = [
@@ -54,11 +54,7 @@ COLUMNS = [
 # and in sdn-assisted a switch may send them elsewhere than to the tunnel's end.
 HIDDEN = {"tunnel": (), "sdn-core": (DOWN, UP), "sdn-assisted": (DOWN,)}
 
-TCP_SYN = 0x02
 TEST_PAYLOAD_MAGIC = 0x464D  # b"FM"
-# NOP, NOP, timestamps option of 10 octets: how Linux begins the options of a data segment
-# (the layout that RFC 7323 appendix A recommends).
-TCP_TIMESTAMPS = 0x0101080A
 
 
 # What all sightings of a packet have in common.
@@ -255,28 +251,11 @@ def _identify(
             sequence[mine] = number[mine]
             size[mine] = payload_length[mine] - UDP_BYTES
             continue
-        cn_port = np.where(direction == DOWN, source_port, destination_port)
-        mine = ~udp & (cn_port == declared.port)
-        header = (frames.field(transport + 12, 1) >> 4) * 4
-        octets = payload_length - header
-        raw = frames.field(transport + 4, 4)
-        synchronise = frames.field(transport + 13, 1) & TCP_SYN != 0
-        timestamps = frames.field(transport + 20, 4) == TCP_TIMESTAMPS
-        value = np.where(timestamps, frames.field(transport + 24, 4), 0)
-        for way in (DOWN, UP):
-            sent = mine & (direction == way)
-            data = sent & (octets > 0) & (raw >= 0)
-            first = np.flatnonzero(sent & synchronise)
-            if len(first):
-                base = int(raw[first[0]])
-            elif data.any():
-                base = int(raw[np.flatnonzero(data)[0]]) - 1
-            else:
-                continue
-            flow[data] = index
-            sequence[data] = (raw[data] - base) & 0xFFFF_FFFF
-            size[data] = octets[data]
-            stamp[data] = value[data]
+        found = identify(declared, frames, inner, next_header, direction)
+        mine = found.which
+        flow[mine] = index
+        sequence[mine], size[mine] = found.sequence[mine], found.size[mine]
+        stamp[mine] = found.stamp[mine]
     return flow, sequence, size, stamp
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from controllers.process import run_controller
 from experiments.flow_groups import idle_flows
-from experiments.flows import Flow, QuicDownload, UdpFlow
+from experiments.flows import Flow, UdpFlow
 from experiments.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.spec import RunSpec
 from experiments.traffic import correspondent_address, flow_ids
@@ -186,6 +186,13 @@ def flow_addresses(spec: RunSpec, bindings: list[dict[str, Any]]) -> dict[str, I
     return addresses
 
 
+def access_addresses(bindings: list[dict[str, Any]]) -> dict[str, IPv6Address]:
+    """The first MN's address on each access that is registered: in a prefix that the access has
+    for itself, or in the shared one if it has none of its own."""
+    registered, mn = _registered(bindings), mn_id(1)
+    return {access: _address(registered, mn, access) for access in registered.get(mn, {})}
+
+
 # By mobile node and access.
 _Registered = dict[str, dict[str, list[IPv6Network]]]
 
@@ -237,8 +244,7 @@ def _add_flow(fid: int, mn: int, selector: dict[str, Any], start: str) -> dict[s
 def _selector(spec: RunSpec, flow: Flow, address: IPv6Address) -> dict[str, Any]:
     if isinstance(flow, UdpFlow):
         return _udp_selector(spec, address, flow.port)
-    protocol = UDP if isinstance(flow, QuicDownload) else TCP
-    return _ends(spec, address, protocol, flow.port)
+    return _ends(spec, address, TCP, flow.port)
 
 
 def _udp_selector(spec: RunSpec, address: IPv6Address, port: int) -> dict[str, Any]:

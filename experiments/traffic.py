@@ -28,7 +28,7 @@ from ipaddress import IPv6Address
 from types import FrameType
 from typing import Literal, NamedTuple
 
-from experiments.flows import TcpDownload, UdpFlow
+from experiments.flows import MptcpDownload, TcpDownload, UdpFlow
 from experiments.spec import RunSpec
 from topologies.model import BITS_PER_BYTE, Role
 from topologies.namespaces import set_timer_slack
@@ -43,6 +43,7 @@ SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_MAX_PACING_RATE = 32, 33, 47
 
 # What starts every payload: mark, flow id, sequence number.
 PAYLOAD_HEAD = struct.Struct("!2sHI")
+IPPROTO_MPTCP = 262
 PAYLOAD_MARK = b"FM"
 
 # Large, so that a bulk transfer wakes its processes a few times a second only; fixed, because the
@@ -226,9 +227,17 @@ def send_udp(streams: Sequence[UdpStream], start_ns: int) -> None:
         signal.pause()
 
 
+class Reconnection(NamedTuple):
+    """The receiver of a download goes on from another address of its own."""
+
+    instant_s: float
+    address: IPv6Address
+
+
 @dataclass(frozen=True)
 class TcpTransfer:
-    """A bulk download: `sender` (the server) sends to `receiver` as fast as TCP lets it."""
+    """A bulk download: `sender` (the server) sends to `receiver` as fast as TCP lets it. Another
+    connection after `reconnection` goes on where the first one was."""
 
     fid: int
     sender: IPv6Address
@@ -238,10 +247,17 @@ class TcpTransfer:
     from_s: float
     until_s: float
     rate_mbit: float | None = None
+    multipath: bool = False
+    reconnection: Reconnection | None = None
 
 
-def tcp_transfers(spec: RunSpec, mn_addresses: Mapping[str, IPv6Address]) -> list[TcpTransfer]:
-    """The TCP downloads of a run. `mn_addresses`: the MN's address per flow name."""
+def tcp_transfers(
+    spec: RunSpec,
+    mn_addresses: Mapping[str, IPv6Address],
+    reconnections: Mapping[str, Reconnection] | None = None,
+) -> list[TcpTransfer]:
+    """The downloads of a run over TCP and Multipath TCP. `mn_addresses`: the MN's address per flow
+    name."""
     correspondent = correspondent_address(spec)
     ids = flow_ids(spec)
     return [
@@ -254,14 +270,17 @@ def tcp_transfers(spec: RunSpec, mn_addresses: Mapping[str, IPv6Address]) -> lis
             from_s=flow.from_s,
             until_s=flow.until_s,
             rate_mbit=flow.rate_mbit,
+            multipath=isinstance(flow, MptcpDownload),
+            reconnection=(reconnections or {}).get(name),
         )
         for name, flow in spec.flows.items()
         if isinstance(flow, TcpDownload)
     ]
 
 
-def _tcp_socket() -> socket.socket:
-    channel = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+def _tcp_socket(transfer: TcpTransfer) -> socket.socket:
+    protocol = IPPROTO_MPTCP if transfer.multipath else socket.IPPROTO_TCP
+    channel = socket.socket(socket.AF_INET6, socket.SOCK_STREAM, protocol)
     channel.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     channel.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, TCP_BUFFER_BYTES)
     channel.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, TCP_BUFFER_BYTES)
@@ -277,45 +296,80 @@ def serve_tcp(transfer: TcpTransfer, start_ns: int) -> None:
     _end_on_sigterm()
     set_timer_slack(TIMER_SLACK_NS)
     end_ns = start_ns + round(transfer.until_s * NANOSECONDS)
-    with _tcp_socket() as listener:
+    total = 0
+    with _tcp_socket(transfer) as listener:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, transfer.congestion.encode())
         bind_when_ready(listener, transfer.sender, transfer.port)
         listener.listen(1)
-        if not _wait(end_ns, listener, write=False):
-            raise TimeoutError(f"flow {transfer.fid}: nobody connected by {transfer.until_s} s")
-        channel, _ = listener.accept()
-    with channel:
-        channel.setblocking(False)
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        if transfer.rate_mbit is not None:
-            octets_per_s = round(transfer.rate_mbit * 1e6 / BITS_PER_BYTE)
-            channel.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, octets_per_s)
-        chunk = bytes(TCP_WAKE_BYTES)
-        total = 0
-        while _wait(end_ns, channel, write=True):
-            total += channel.send(chunk)
-        _report(fid=transfer.fid, bytes_given=total)
+        for _ in range(1 if transfer.reconnection is None else 2):
+            if not _wait(end_ns, listener, write=False):
+                raise TimeoutError(f"flow {transfer.fid}: nobody connected by {transfer.until_s} s")
+            channel, _ = listener.accept()
+            with channel:
+                total += _serve(channel, listener, transfer, end_ns)
+    _report(fid=transfer.fid, bytes_given=total)
+
+
+def _serve(
+    channel: socket.socket, listener: socket.socket, transfer: TcpTransfer, end_ns: int
+) -> int:
+    """Send until the end, or until the receiver has left or comes anew; returns the octets."""
+    channel.setblocking(False)
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if transfer.rate_mbit is not None:
+        octets_per_s = round(transfer.rate_mbit * 1e6 / BITS_PER_BYTE)
+        channel.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, octets_per_s)
+    chunk = bytes(TCP_WAKE_BYTES)
+    total = 0
+    while (remaining := end_ns - time.monotonic_ns()) > 0:
+        anew, ready, _ = select.select([listener], [channel], [], remaining / NANOSECONDS)
+        if anew:
+            break
+        if ready:
+            try:
+                total += channel.send(chunk)
+            except (BrokenPipeError, ConnectionResetError):
+                break
+    return total
 
 
 def fetch_tcp(transfer: TcpTransfer, start_ns: int) -> None:
     """Connect at `from_s` and read until the sender ends. Prints one JSON line with the bytes."""
     _end_on_sigterm()
     set_timer_slack(TIMER_SLACK_NS)
-    with _tcp_socket() as channel:
+    then = transfer.reconnection
+    until_ns = None if then is None else start_ns + round(then.instant_s * NANOSECONDS)
+    total = 0
+    # A socket of Multipath TCP knows the addresses that there were when it was made, no others.
+    sleep_until(start_ns + round(transfer.from_s * NANOSECONDS))
+    with _tcp_socket(transfer) as channel:
         bind_when_ready(channel, transfer.receiver, transfer.port)
-        channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, TCP_WAKE_BYTES)
-        sleep_until(start_ns + round(transfer.from_s * NANOSECONDS))
         channel.connect((str(transfer.sender), transfer.port))
-        buffer = bytearray(TCP_WAKE_BYTES)
-        total = 0
+        total += _fetch(channel, until_ns)
+    if then is not None:
+        with _tcp_socket(transfer) as channel:
+            bind_when_ready(channel, then.address, transfer.port)
+            channel.connect((str(transfer.sender), transfer.port))
+            total += _fetch(channel, None)
+    _report(fid=transfer.fid, bytes_received=total)
+
+
+def _fetch(channel: socket.socket, until_ns: int | None) -> int:
+    """Read until the sender ends, or until then; returns the octets."""
+    channel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, TCP_WAKE_BYTES)
+    buffer = bytearray(TCP_WAKE_BYTES)
+    total = 0
+    while until_ns is None or _wait(until_ns, channel, write=False):
         try:
             # MSG_TRUNC: the kernel throws the bytes away instead of copying them.
-            while count := channel.recv_into(buffer, TCP_WAKE_BYTES, socket.MSG_TRUNC):
-                total += count
+            count = channel.recv_into(buffer, TCP_WAKE_BYTES, socket.MSG_TRUNC)
         except ConnectionResetError:
             # How the sender ends a transfer.
-            pass
-        _report(fid=transfer.fid, bytes_received=total)
+            break
+        if not count:
+            break
+        total += count
+    return total
 
 
 def _wait(end_ns: int, channel: socket.socket, write: bool) -> bool:

@@ -19,6 +19,8 @@ from tests.system import wire
 from tests.system.guests import LIMIT_S, job_of, put_job
 
 HANDOFF_BETWEEN_INTERFACES = 2
+TCP = 6
+MP_JOIN, REMOVE_ADDR, MP_PRIO = 1, 4, 5
 
 
 class Ran(NamedTuple):
@@ -80,3 +82,69 @@ def test_without_mobility_the_stream_ends_with_its_access(run: Callable[[str], R
     assert last <= ran.instant_ns
     assert not [p for p in ran.arrivals("cell") if p.mark]
     assert ran.row["broken"] == 1
+
+
+def _options(packet: wire.Datagram) -> set[int]:
+    """Subtypes of Multipath TCP in a segment (RFC 8684 section 3)."""
+    found, at = set(), 20
+    header = packet.payload[: (packet.payload[12] >> 4) * 4]
+    while at < len(header) and header[at] != 0:
+        if header[at] == 1:
+            at += 1
+            continue
+        if header[at] == 30:
+            found.add(header[at + 2] >> 4)
+        at += header[at + 1]
+    return found
+
+
+def _data(packets: list[wire.Datagram]) -> list[wire.Datagram]:
+    return [
+        p for p in packets if p.next_header == TCP and len(p.payload) > (p.payload[12] >> 4) * 4
+    ]
+
+
+def test_a_new_connection_goes_on_from_the_other_address(run: Callable[[str], Ran]) -> None:
+    ran = run("tcp-reconnect-goes")
+    (request,) = [p for p in ran.departures("cell") if p.next_header == TCP and p.payload[13] == 2]
+    assert 0 <= (request.time_ns - ran.instant_ns) / wire.MILLISECOND < 1
+    first = _data(ran.arrivals("cell"))[0]
+    assert first.destination == request.source != _data(ran.arrivals("wlan"))[0].destination
+    # Two round trips over the new access: 2 x (5 + 10 + 25) ms each, and slow start.
+    assert (first.time_ns - ran.instant_ns) / wire.MILLISECOND > 160
+    assert ran.row["interruption_ms"] > 100
+    assert ran.row["end_host_messages"] == 2
+    assert ran.row["broken"] == 0
+
+
+def test_multipath_tcp_joins_as_backup_and_prefers_rfc8684_3_3_8(run: Callable[[str], Ran]) -> None:
+    ran = run("mptcp-prefer-stays")
+    join = [p for p in ran.departures("cell") if p.next_header == TCP and MP_JOIN in _options(p)]
+    assert join[0].payload[13] == 2
+    assert join[0].time_ns < ran.instant_ns
+    early = [p for p in _data(ran.arrivals("cell")) if p.time_ns < ran.instant_ns]
+    assert not early, "a backup subflow carries no data"
+    priorities = [
+        p
+        for access in ("wlan", "cell")
+        for p in ran.departures(access)
+        if p.next_header == TCP and MP_PRIO in _options(p)
+    ]
+    assert len(priorities) == 2
+    assert all(0 <= (p.time_ns - ran.instant_ns) / wire.MILLISECOND < 1 for p in priorities)
+    first = _data(ran.arrivals("cell"))[0]
+    # MP_PRIO goes over the faster access (2 + 10 + 5 ms), data come over the new one.
+    assert 17 + 40 < (first.time_ns - ran.instant_ns) / wire.MILLISECOND < 17 + 40 + 5
+    assert (ran.row["broken"], ran.row["end_host_messages"]) == (0, 2)
+
+
+def test_multipath_tcp_gives_up_an_address_rfc8684_3_4_2(run: Callable[[str], Ran]) -> None:
+    ran = run("mptcp-abandon-goes")
+    (removal,) = [
+        p for p in ran.departures("cell") if p.next_header == TCP and REMOVE_ADDR in _options(p)
+    ]
+    assert 0 <= (removal.time_ns - ran.instant_ns) / wire.MILLISECOND < 1
+    assert _data(ran.arrivals("cell"))
+    assert ran.row["broken"] == 0
+    # IPv6 and TCP with time stamps, and a DSS option of 22 octets with its padding.
+    assert ran.row["header_bytes"] == pytest.approx(40 + 32 + 24, abs=0.5)
