@@ -33,9 +33,11 @@ def moved(
             "protocol": {"prefix_model": "unique", **protocol},
             "attachments": [{"access": "wlan", "at_s": 1.0}, {"access": "cell", "at_s": 1.5}],
             "flows": FLOWS,
+            # Off the instants, every 500 ms from the last change of rules, at which Open vSwitch
+            # looks at its datapath anyway, and then not again for 5 ms.
             "moves": [
-                {"flow": "a", "to": "cell", "at_s": 4.5},
-                {"flow": "b", "to": "wlan", "at_s": 5.5},
+                {"flow": "a", "to": "cell", "at_s": 4.7},
+                {"flow": "b", "to": "wlan", "at_s": 5.85},
             ],
         },
         network="sdn",
