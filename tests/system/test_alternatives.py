@@ -133,8 +133,9 @@ def test_multipath_tcp_joins_as_backup_and_prefers_rfc8684_3_3_8(run: Callable[[
     assert len(priorities) == 2
     assert all(0 <= (p.time_ns - ran.instant_ns) / wire.MILLISECOND < 1 for p in priorities)
     first = _data(ran.arrivals("cell"))[0]
-    # MP_PRIO goes over the faster access (2 + 10 + 5 ms), data come over the new one.
-    assert 17 + 40 < (first.time_ns - ran.instant_ns) / wire.MILLISECOND < 17 + 40 + 5
+    # MP_PRIO goes over the faster access (2 + 10 + 5 ms), data come over the new one. What the
+    # sender has given the old subflow by then stays there, and may fill the shared window.
+    assert 17 + 40 < (first.time_ns - ran.instant_ns) / wire.MILLISECOND < 17 + 40 + 60
     assert (ran.row["broken"], ran.row["end_host_messages"]) == (0, 2)
 
 
@@ -148,3 +149,10 @@ def test_multipath_tcp_gives_up_an_address_rfc8684_3_4_2(run: Callable[[str], Ra
     assert ran.row["broken"] == 0
     # IPv6 and TCP with time stamps, and a DSS option of 22 octets with its padding.
     assert ran.row["header_bytes"] == pytest.approx(40 + 32 + 24, abs=0.5)
+
+
+def test_both_subflows_fill_their_lines_until_one_goes(run: Callable[[str], Ran]) -> None:
+    """20 and 10 Mbit/s less headers; nothing but the accesses limits Multipath TCP here."""
+    ran = run("mptcp-all-goes")
+    assert ran.row["before_mbit"] > 26
+    assert ran.row["later_mbit"] > 9
