@@ -161,6 +161,9 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
             daemon.watch(link, partial(_signalled, link, events, requested))
         control = _serve_control(config, MagRequest, daemon, partial(operate_mag, core))
         _watch_links(daemon, routing, config.interfaces, core)
+        for interface in config.interfaces:
+            if routing.is_up(interface):
+                core.began(interface)
         try:
             daemon.run(ready)
         finally:
@@ -213,7 +216,7 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
 
             def answered(interface: str, message: AttachmentMessage, _: bytes) -> None:
                 if isinstance(message, AttachmentAnswer):
-                    core.attachments.answered(interface, message)
+                    core.attachments.answered(interface, message, now())
 
             daemon.watch(link, partial(_signalled, link, events, answered))
         end_removal = _remove_copies(daemon, events) if config.duplicates == "remove" else None

@@ -118,6 +118,11 @@ class MobileAccessGateway:
         if profile is not None and profile.detection == "link":
             self._appear(interface, profile, now, mn_timestamp)
 
+    def began(self, interface: str) -> None:
+        """The link of `interface` was up when this MAG started."""
+        if interface in self.config.layer_2_interfaces:
+            self._attachments.began(interface)
+
     def attachment_requested(
         self, interface: str, request: AttachmentRequest, source: bytes, now: Instant
     ) -> None:

@@ -25,6 +25,7 @@ from nodes.wire.options import (
 
 # Exchanges that are remembered per interface, for their duplicates.
 REMEMBERED = 16
+BROADCAST = b"\xff" * 6
 
 Attach = Callable[[str, AccessProfile, tuple[IPv6Network, ...], Instant], None]
 Detach = Callable[[str, Instant], None]
@@ -101,6 +102,13 @@ class MagAttachments:
             exchange.answer is None and exchange.request.option(HomeNetworkPrefix) is not None
             for exchange in self._exchanges.get(interface, ())
         )
+
+    def began(self, interface: str) -> None:
+        """The link of `interface` was there before this MAG: whoever is on it believes to be
+        attached, and is told that it isn't."""
+        self._log("attachment-asked", interface)
+        notice = AttachmentAnswer(0, int(ProxyBindingStatus.ACCEPTED), detach=True)
+        self._outbox.put(SendOnLink(notice, interface, BROADCAST))
 
     def link_down(self, interface: str) -> None:
         """What comes after the link is up again has nothing to do with what was before."""

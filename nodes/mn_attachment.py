@@ -38,10 +38,11 @@ class AttachmentState(StrEnum):
 @dataclass(slots=True)
 class Attachment:
     """One interface. `request` waits for its answer, and is sent again at `due` (monotonic, s);
-    `token` is who ordered it."""
+    `token` is who ordered it, `granted` is the request that made the attachment."""
 
     state: AttachmentState = AttachmentState.DETACHED
     request: AttachmentRequest | None = None
+    granted: AttachmentRequest | None = None
     token: int = NOBODY
     sent: int = 0
     due: float = 0.0
@@ -99,13 +100,18 @@ class MnAttachments:
         self._require(interface)
         self._begin(interface, (), token, now, detach=True)
 
-    def answered(self, interface: str, answer: AttachmentAnswer) -> None:
+    def answered(self, interface: str, answer: AttachmentAnswer, now: Instant) -> None:
         entry = self.interfaces.get(interface)
+        if entry is not None and entry.granted is not None and _is_notice(answer, entry):
+            self._attach_again(interface, entry, entry.granted, now)
+            return
         if entry is None or entry.request is None or not _answers(answer, entry.request):
             details = {"interface": interface, "sequence": answer.sequence}
             self._outbox.put(Log("attachment-answer-ignored", details))
             return
-        token, entry.request, entry.token = entry.token, None, NOBODY
+        request, entry.request = entry.request, None
+        token, entry.token = entry.token, NOBODY
+        entry.granted = request if answer.accepted and not answer.detach else None
         entry.status = answer.status
         entry.prefixes = ()
         if not answer.accepted:
@@ -120,6 +126,20 @@ class MnAttachments:
         )
         error = None if answer.accepted else f"the MAG refused: status {answer.status}"
         self._outbox.put(Reply(token, None if error else self.status(interface), error))
+
+    def _attach_again(
+        self, interface: str, entry: Attachment, granted: AttachmentRequest, now: Instant
+    ) -> None:
+        """The MAG doesn't know of the attachment, and is asked for it once more, with the prefixes
+        that the session had."""
+        self._outbox.put(Log("attachment-lost", {"interface": interface}))
+        options = [
+            option
+            for option in granted.options
+            if isinstance(option, (HandoffIndicator, AccessTechnologyType))
+        ]
+        prefixes = [HomeNetworkPrefix.of(prefix) for prefix in entry.prefixes]
+        self._begin(interface, (*options, *prefixes), NOBODY, now, detach=False)
 
     def handle_timer(self, now: Instant) -> None:
         for interface, entry in self.interfaces.items():
@@ -181,6 +201,11 @@ class MnAttachments:
         if entry.request is not None:
             self._outbox.put(Reply(entry.token, error=reason))
             entry.request, entry.token = None, NOBODY
+
+
+def _is_notice(answer: AttachmentAnswer, entry: Attachment) -> bool:
+    """Whether it says, unasked, that the interface isn't attached."""
+    return answer.detach and entry.request is None
 
 
 def _answers(answer: AttachmentAnswer, request: AttachmentRequest) -> bool:

@@ -119,6 +119,7 @@ class World:
                 self._carrier(name, port, up=True)
             if name == mag:
                 self.told.pop(port, None)
+                self.act(mag, lambda core, now, port=port: core.began(port))  # type: ignore[misc]
 
     def crash(self, name: str) -> None:
         """A daemon is killed. What it was asked is never answered."""
@@ -310,7 +311,8 @@ class World:
             message = decode_attachment(data)
             if sender == mag and isinstance(message, AttachmentAnswer):
                 self.act(
-                    PORTS[port].mn_id, lambda core, now: core.attachments.answered(port, message)
+                    PORTS[port].mn_id,
+                    lambda core, now: core.attachments.answered(port, message, now),
                 )
             elif sender != mag and isinstance(message, AttachmentRequest):
                 own = PORTS[port].link_layer

@@ -124,7 +124,7 @@ class LinkSocket:
         return self._socket.fileno()
 
     def receive(self) -> Frame | None:
-        """The next frame that was sent to this node, or None if there is none now."""
+        """The next frame that was sent to this node or to all; None if there is none now."""
         while True:
             try:
                 data, sender = self._socket.recvfrom(MAX_DATAGRAM)
@@ -133,7 +133,7 @@ class LinkSocket:
             except OSError:  # ENETDOWN: an interface went down
                 continue
             interface, _, direction, _, source = sender
-            if direction == socket.PACKET_HOST:
+            if direction in (socket.PACKET_HOST, socket.PACKET_BROADCAST):
                 return Frame(data, source, interface)
 
     def send(self, data: bytes, interface: str, destination: bytes) -> None:

@@ -230,3 +230,15 @@ def test_an_interface_has_one_way_to_attach(domain: type[Domain]) -> None:
         domain.mag(
             timestamp_based_approach_in_use=False, mobile_node_generated_timestamp_in_use=True
         )
+
+
+def test_rule_6_a_mag_that_starts_tells_whoever_is_there(domain: type[Domain]) -> None:
+    mag = gateway(domain)
+    mag.core.began("mag2-mn")
+    (sent,) = domain.of(SendOnLink, mag.core.take_actions())
+    assert (sent.interface, sent.destination) == ("mag2-mn", b"\xff" * 6)
+    assert isinstance(sent.message, AttachmentAnswer)
+    assert sent.message.detach
+    assert sent.message.accepted
+    mag.core.began("elsewhere")
+    assert domain.of(SendOnLink, mag.core.take_actions()) == []

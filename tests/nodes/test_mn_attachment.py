@@ -82,7 +82,7 @@ def test_a_link_that_comes_up_is_attached_as_configured(domain: type[Domain]) ->
             AccessTechnologyType(4),
         ),
     )
-    node.attachments.answered("mn-wlan", answer(request))
+    node.attachments.answered("mn-wlan", answer(request), domain.at(0))
     assert node.attachments.status("mn-wlan") == {
         "interface": "mn-wlan",
         "link": "up",
@@ -99,14 +99,14 @@ def test_an_order_names_handoff_and_session_and_is_answered(domain: type[Domain]
     (request,) = requests(domain, node)
     assert request.option(HandoffIndicator) == HandoffIndicator(6)
     assert request.all_options(HomeNetworkPrefix) == (HomeNetworkPrefix.of(P1),)
-    node.attachments.answered("mn-cell", answer(request))
+    node.attachments.answered("mn-cell", answer(request), domain.at(0))
     (reply,) = domain.of(Reply, node.take_actions())
     assert (reply.token, reply.error) == (5, None)
     node.attachments.detach("mn-cell", 6, domain.at(2))
     (leaving,) = requests(domain, node)
     assert (leaving.sequence, leaving.detach) == (0, True)  # numbers wrap
     assert leaving.options == (MobileNodeIdentifier.of("mn1@example.org"),)
-    node.attachments.answered("mn-cell", answer(leaving))
+    node.attachments.answered("mn-cell", answer(leaving), domain.at(0))
     (reply,) = domain.of(Reply, node.take_actions())
     assert reply.result["attachment"] == "detached"
 
@@ -116,7 +116,7 @@ def test_a_refusal_is_told(domain: type[Domain]) -> None:
     node.link_up("mn-cell", domain.at(0))
     node.attachments.attach("mn-cell", 2, (), 5, domain.at(1))
     (request,) = requests(domain, node)
-    node.attachments.answered("mn-cell", answer(request, 129))
+    node.attachments.answered("mn-cell", answer(request, 129), domain.at(0))
     (reply,) = domain.of(Reply, node.take_actions())
     assert reply.error == "the MAG refused: status 129"
     assert node.attachments.status("mn-cell")["attachment"] == "refused"
@@ -152,11 +152,11 @@ def test_answers_to_nothing_that_waits_change_nothing(domain: type[Domain]) -> N
         AttachmentAnswer(request.sequence + 1 & 0xFFFF, 0),
         AttachmentAnswer(request.sequence, 0, detach=True),
     ):
-        node.attachments.answered("mn-wlan", stray)
+        node.attachments.answered("mn-wlan", stray, domain.at(0))
         assert node.attachments.status("mn-wlan")["attachment"] == "requested"
-    node.attachments.answered("eth0", answer(request))
-    node.attachments.answered("mn-wlan", answer(request))
-    node.attachments.answered("mn-wlan", answer(request, 129))
+    node.attachments.answered("eth0", answer(request), domain.at(0))
+    node.attachments.answered("mn-wlan", answer(request), domain.at(0))
+    node.attachments.answered("mn-wlan", answer(request, 129), domain.at(0))
     assert node.attachments.status("mn-wlan")["attachment"] == "attached"
 
 
@@ -225,7 +225,7 @@ def test_every_order_is_answered_once_whatever_happens(
                 case "down":
                     node.link_down("mn-cell", instant)
                 case "answer":
-                    node.attachments.answered("mn-cell", answer(sent[-1]))
+                    node.attachments.answered("mn-cell", answer(sent[-1]), domain.at(0))
                 case _:
                     node.handle_timer(instant)
         except ValueError:
@@ -236,3 +236,41 @@ def test_every_order_is_answered_once_whatever_happens(
             sent.append(action.message)
         answered += [reply.token for reply in domain.of(Reply, actions)]
     assert answered == list(range(1, tokens + 1))
+
+
+NOTICE = AttachmentAnswer(0, 0, detach=True)
+
+
+def test_rule_6_a_node_that_is_told_that_it_is_not_attached_attaches_again(
+    domain: type[Domain],
+) -> None:
+    node = make()
+    node.link_up("mn-cell", domain.at(0))
+    node.attachments.attach("mn-cell", 6, (P1,), 7, domain.at(0))
+    (first,) = requests(domain, node)
+    node.attachments.answered("mn-cell", answer(first), domain.at(0))
+    node.take_actions()
+    node.attachments.answered("mn-cell", NOTICE, domain.at(5))
+    (again,) = requests(domain, node)
+    assert again.options == first.options
+    assert again.sequence != first.sequence
+    assert node.attachments.status("mn-cell")["attachment"] == "requested"
+    # Once is enough, and it is repeated like any other request.
+    node.attachments.answered("mn-cell", NOTICE, domain.at(5))
+    assert requests(domain, node) == []
+    node.attachments.handle_timer(domain.at(6))
+    assert requests(domain, node) == [again]
+    node.attachments.answered("mn-cell", answer(again), domain.at(6))
+    assert node.attachments.status("mn-cell")["attachment"] == "attached"
+
+
+def test_rule_6_a_node_that_is_not_attached_does_not_care(domain: type[Domain]) -> None:
+    node = make()
+    node.link_up("mn-cell", domain.at(0))
+    node.attachments.answered("mn-cell", NOTICE, domain.at(0))
+    node.attachments.attach("mn-cell", None, (), 7, domain.at(0))
+    (sent,) = requests(domain, node)
+    node.attachments.answered("mn-cell", answer(sent, status=129), domain.at(0))
+    node.attachments.answered("mn-cell", NOTICE, domain.at(0))
+    assert requests(domain, node) == []
+    assert node.attachments.status("mn-cell")["attachment"] == "refused"

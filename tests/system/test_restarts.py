@@ -40,9 +40,15 @@ def _arrivals(folder: Path, access: str, flow: int, start_ns: int) -> list[float
     ]
 
 
-def _carry_out(kernel: Kernel, folder: Path, check: str, **arguments: Any) -> dict[str, Any]:
+def _carry_out(
+    kernel: Kernel,
+    folder: Path,
+    check: str,
+    document: dict[str, Any] | None = None,
+    **arguments: Any,
+) -> dict[str, Any]:
     attached = [{"access": "wlan", "at_s": 1.0}, {"access": "cell", "at_s": 2.0}]
-    put_job(folder, make_job({"attachments": attached, "moves": []}))
+    put_job(folder, make_job({"attachments": attached, "moves": []}, document or {}))
     found: dict[str, Any] = carry_out_check(kernel, folder, f"{CHECKS}.{check}", **arguments)
     return found
 
@@ -110,3 +116,25 @@ def test_a_revoked_binding_rfc5846_3_4_1(kernel: Kernel, tmp_path: Path) -> None
         if datagram.next_header == wire.ICMPV6 and datagram.payload[0] == wire.ROUTER_ADVERTISEMENT
     ]
     assert advertised[-1][6:8] == b"\0\0", "router lifetime 0: RFC 4861 section 6.2.5"
+
+
+def test_nodes_with_layer_2_signalling_attach_again_at_a_mag_that_was_killed(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    """docs/layer-2-signalling.md, rule 6: asked, they register anew, and their flows go on."""
+    found = _carry_out(
+        kernel, tmp_path, "killed", {"protocol": {"attachment": "layer-2"}}, node="mag2"
+    )
+    start_ns = found["start_ns"]
+    frames = [
+        frame["message"]
+        for frame in decode_capture(tmp_path / "wire" / "mn-cell.pcapng")
+        if int(frame["time"].replace(".", "")) - start_ns > START_S * 1e9
+    ]
+    assert frames == ["AttachmentAnswer", "AttachmentRequest", "AttachmentAnswer"]
+    messages = _messages(tmp_path, start_ns, KILL_S)
+    assert ("ProxyBindingUpdate", MAG2) in [(m["message"], m["source"]) for m in messages]
+    registered = {b["access"]: b["state"] for b in found["bindings"]}
+    assert registered == {"wlan": "registered", "cell": "registered"}
+    after = [at for at in _arrivals(tmp_path, "cell", FLOW_A, start_ns) if at > START_S + 0.5]
+    assert len(after) > 50
