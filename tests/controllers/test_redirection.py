@@ -532,6 +532,40 @@ def test_the_far_end_stays_while_it_is_not_known_whether_packets_come(world: Wor
     assert not any(r.table == FLOWS and r.priority for r in world.tables()["s4"])
 
 
+def test_a_far_end_that_no_packet_can_come_to_goes_while_the_lost_switch_is_away(
+    world: World,
+) -> None:
+    with_flow(world)
+    world.request(MoveFlows(id=4, paths=(path(7, MAG2),)))
+    world.disconnect("s2")
+    world.deliver()
+    world.wait(5)
+    assert world.walk(packet(MN, 80)) == ["mag1"]
+    assert not any(r.table == FLOWS and r.priority for r in world.tables()["s4"])
+
+
+def test_the_old_path_stays_while_it_is_not_known_whether_packets_take_it(world: World) -> None:
+    settle(
+        world,
+        Attach(id=2, path=default(HOME, MAG3)),
+        AddFlow(id=3, flow=flow(7, HOME, 80), path=path(7, MAG1)),
+    )
+    world.request(MoveFlows(id=4, paths=(path(7, MAG2),)))
+    world.switches["s2"].process()
+    world.answer("s2")
+    world.deliver(but=["s2"])
+    assert ("s2", ["modify"]) in batches(world)
+    world.disconnect("s2")
+    world.request(RemoveFlow(id=5, key=7))
+    world.deliver()
+    world.wait(60)
+    assert world.walk(packet(MN, 80)) == ["mag1"]
+    world.connect("s2")
+    world.deliver()
+    world.wait(5)
+    assert world.walk(packet(MN, 80)) == ["mag3"]
+
+
 def test_a_barrier_that_is_late_is_asked_for_again(world: World) -> None:
     with_flow(world)
     world.switches["s4"].mute = True
