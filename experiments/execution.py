@@ -17,6 +17,7 @@ from experiments.engines.process import die_with
 from experiments.job import Job, write_atomically
 from experiments.provenance import describe_run
 from nodes.strict import to_json
+from topologies.crowd import mobile_nodes
 
 UNFINISHED = ".unfinished"
 FAILED = "failed"
@@ -25,6 +26,8 @@ ROWS = "rows.json"
 # A run that takes longer than this many times its emulated time, and a minute, hangs.
 LIMIT_FACTOR = 4.0
 LIMIT_BASE_S = 60.0
+# Each further mobile node is a process that starts and ends.
+LIMIT_PER_NODE_S = 2.0
 # With less than this left on the disk, that is why a run failed.
 ROOM_BYTES = 1 << 18
 
@@ -62,6 +65,7 @@ def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
     try:
         write_atomically(place / "job.json", to_json(job))
         limit_s = LIMIT_BASE_S + LIMIT_FACTOR * job.spec.duration_s
+        limit_s += LIMIT_PER_NODE_S * (len(mobile_nodes(job.spec.topology)) - 1)
         outcome = engine.run(place, limit_s)
         failure = outcome.failure or _analyse(analyse_run, place)
         if failure is not None:

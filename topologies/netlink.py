@@ -49,6 +49,8 @@ TCA_MATCHALL_ACT, TCA_ACT_KIND, TCA_ACT_OPTIONS, TCA_MIRRED_PARMS = 2, 1, 2, 2
 TC_ACT_PIPE, TCA_EGRESS_MIRROR = 3, 2
 ETH_P_ALL = 0x0003
 U32_MAX = 0xFFFF_FFFF
+# Requests whose acknowledgements fit into the buffer of the socket.
+AT_ONCE = 128
 DEFAULT_ROUTE = IPv6Network("::/0")
 
 BYTES_PER_SECOND_PER_MBIT = 125_000
@@ -72,10 +74,11 @@ __all__ = [
 
 def send(namespace: int, requests: Sequence[Request]) -> None:
     """Carry out `requests` in order in a network namespace. Raises NetlinkError for the first
-    that fails; the ones after it have been carried out as well."""
+    that fails; some after it have been carried out as well."""
     if requests:
         with socket_in(namespace, open_channel) as channel:
-            carry_out(channel, requests)
+            for first in range(0, len(requests), AT_ONCE):
+                carry_out(channel, requests[first : first + AT_ONCE])
 
 
 def _mac(value: str) -> bytes:

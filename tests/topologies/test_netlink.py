@@ -1,5 +1,8 @@
+import contextlib
 import struct
 from ipaddress import IPv6Address, IPv6Network
+
+import pytest
 
 from nodes.kernel.netlink import RTA_DST
 from topologies import netlink
@@ -53,3 +56,16 @@ def test_a_default_route_has_a_destination_of_length_0() -> None:
     body = netlink.add_route(network, gateway, 3).body
     assert body[1] == 48
     assert attributes(body[12:])[RTA_DST] == network.network_address.packed
+
+
+def test_many_requests_go_in_parts_whose_acknowledgements_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A MAG with 200 access links has more than the socket's buffer takes at once."""
+    sent: list[list[netlink.Request]] = []
+    monkeypatch.setattr(netlink, "socket_in", lambda _namespace, _make: contextlib.nullcontext())
+    monkeypatch.setattr(netlink, "carry_out", lambda _channel, part: sent.append(list(part)))
+    requests = [netlink.set_link(f"x{number}", up=True) for number in range(300)]
+    netlink.send(0, requests)
+    assert [request for part in sent for request in part] == requests
+    assert max(map(len, sent)) <= netlink.AT_ONCE
