@@ -6,8 +6,9 @@ and `WATCHED_S` after it, less the nominal spacing; a flow that stays away has b
 end. `broken`: it stays away so, and nothing comes for `BROKEN_S` before its end. For downloads,
 `later_mbit` is the goodput of the last `LATER_S`; `goodput_dip_percent` is what is missing, in the
 worst `DIP_BIN_S` after the instant, of the lesser of the rates before and later; `recovery_ms` is
-the time until the first `STEADY_S` begins in which 90 % of the later rate arrives. Counts are those
-of packets sent from 1 s before the instant until `WATCHED_S` after it.
+the time until the first `STEADY_S` begins in which 90 % of the later rate arrives. A surplus of a
+faster old access may fill it although a gap follows: it is to be read with the interruption. Counts
+are those of packets sent from 1 s before the instant until `WATCHED_S` after it.
 """
 
 from __future__ import annotations
