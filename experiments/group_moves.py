@@ -11,6 +11,16 @@ from experiments.moves import MoveRecord
 from experiments.signalling import MoveSignalling
 from experiments.traces import Trace
 
+# What runs with such moves have in `runs.csv` besides.
+COLUMNS = (
+    "flows_ordered",
+    "flows_switched",
+    "flows_measured",
+    "last_switch_ms",
+    "last_packet_ms",
+    "last_floor_ms",
+)
+
 
 def group_columns(
     job: Job, record: MoveRecord, traces: dict[str, Trace], signalling: MoveSignalling

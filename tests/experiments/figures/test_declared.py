@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import flow_rows, measure, redirection
+from experiments import flow_rows, group_moves, measure, redirection
 from experiments.declarations import Plot
 from experiments.experiment import available, load
 from experiments.figures import declared, draw_figures, style
@@ -142,6 +142,7 @@ def test_a_long_legend_takes_several_rows_and_stays_inside(results: Results) -> 
 def test_what_experiments_declare_is_well_formed(name: str) -> None:
     experiment = load(name)
     factors = {factor.name for part in experiment.parts.values() for factor in part.factors}
-    known = factors | {*measure.COLUMNS, *redirection.COLUMNS, *flow_rows.COLUMNS, "model"}
+    tables = (measure, redirection, group_moves, flow_rows)
+    known = factors | {"model"} | {name for table in tables for name in table.COLUMNS}
     for plot in experiment.plots.values():
         assert known.issuperset(plot.columns())
