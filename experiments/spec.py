@@ -16,8 +16,8 @@ from experiments.flows import Flow, IdleFlows
 from experiments.run_checks import check_data_plane, check_groups
 from experiments.variables import Variables
 from nodes.controller_config import Fallback
+from nodes.lma.policies import make_policy
 from nodes.northbound import Mode
-from nodes.policies import make_policy
 from topologies.model import NonNegative, Positive, Probability, Topology
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
@@ -42,7 +42,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     `duplicates`: whether the MN keeps all copies of a packet that come over several accesses. They
     count as duplicated on arrival either way; the MN's event `copies-removed` says how many it
     removed.
-    `policies`: what decides at the LMA besides the orders of the run (`nodes.policies`).
+    `policies`: what decides at the LMA besides the orders of the run (`nodes.lma.policies`).
     `flow_mobility`: without it the LMA knows of no flows, and each packet goes where its prefix is
     (RFC 5213 alone).
     `data_plane`: who makes the paths, and of what (docs/sdn.md); `framework` is what the controller

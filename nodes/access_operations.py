@@ -15,10 +15,10 @@ from nodes.control_requests import (
     UnbindFlow,
 )
 from nodes.daemon import now
-from nodes.flow_table import FlowTableEntry, uplink_selector
 from nodes.kernel.selector_rules import match_expressions
-from nodes.mag import MobileAccessGateway
-from nodes.mn import MobileNode
+from nodes.mag.mobile_access_gateway import MobileAccessGateway
+from nodes.mn.flow_table import FlowTableEntry, uplink_selector
+from nodes.mn.mobile_node import MobileNode
 from nodes.selectors import selector_fields, selector_of
 
 

@@ -12,7 +12,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any, NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.flow_table import FlowTableEntry
+from nodes.mn.flow_table import FlowTableEntry
 from nodes.neighbour_discovery import RouterAdvertisement
 from nodes.northbound import Request
 from nodes.wire.attachment import AttachmentMessage

@@ -45,7 +45,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     `prefixes` are assigned in this order as attachments need them; when they are used up the pool
     provides. `decision_maker` takes the decisions about moves: the LMA, with an operator and
-    `policies` (see `nodes.policies.make_policy`), or the MN, which the LMA then follows. `switch`
+    `policies` (`nodes.lma.policies.make_policy`), or the MN, which the LMA then follows. `switch`
     says when packets take the new path of a flow that needs signalling: after the FMA, or as soon
     as the FMI is sent. With the `granularity` of flows the MAGs are told of each flow besides the
     prefixes (RFC 7864 section 3.4). What no flow needs any more stays at a MAG for

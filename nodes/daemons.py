@@ -17,7 +17,6 @@ from nodes.config import (
 from nodes.control import ControlServer
 from nodes.control_requests import LmaRequest, MagRequest, MnRequest
 from nodes.daemon import Daemon, now, random_source
-from nodes.duplicate_removal import DuplicateRemoval
 from nodes.event_log import EventWriter
 from nodes.kernel.access_links import AccessLinks
 from nodes.kernel.lma_forwarding import LmaForwarding
@@ -35,10 +34,12 @@ from nodes.kernel.sockets import (
 )
 from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
-from nodes.lma import LocalMobilityAnchor
-from nodes.mag import MobileAccessGateway
-from nodes.mn import MobileNode
-from nodes.mn_attachment import SEQUENCE_MODULUS
+from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
+from nodes.lma.operations import operate
+from nodes.mag.mobile_access_gateway import MobileAccessGateway
+from nodes.mn.attachment import SEQUENCE_MODULUS
+from nodes.mn.duplicate_removal import DuplicateRemoval
+from nodes.mn.mobile_node import MobileNode
 from nodes.neighbour_discovery import (
     RouterAdvertisement,
     RouterSolicitation,
@@ -46,7 +47,6 @@ from nodes.neighbour_discovery import (
     encode,
 )
 from nodes.northbound_client import NorthboundClient
-from nodes.operations import operate
 from nodes.packet_fields import packet_fields
 from nodes.restart_counter import count_start
 from nodes.wire.attachment import (

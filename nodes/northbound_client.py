@@ -12,7 +12,7 @@ from nodes.actions import Action, CloseNorthbound, ConnectNorthbound, SendNorthb
 from nodes.controller_config import ControllerConfig
 from nodes.daemon import Daemon, now
 from nodes.event_log import EventWriter
-from nodes.lma import LocalMobilityAnchor
+from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
 from nodes.strict import InputError, convert, to_json
 
 MAX_LINE = 1 << 20

@@ -49,8 +49,8 @@ from nodes.config import (
 from nodes.controller_config import FABRIC_GATEWAY
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, Incarnation
-from nodes.lma import LocalMobilityAnchor
-from nodes.mag import MobileAccessGateway
+from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
+from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import (
     BindingError,

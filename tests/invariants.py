@@ -11,10 +11,10 @@ from ipaddress import IPv6Network
 from typing import Any
 
 from nodes.actions import Action, Advertise, Log, Send
-from nodes.binding_cache import BindingCacheEntry
-from nodes.binding_update_list import Registration
 from nodes.flow_mobility_cache import FlowAction
-from nodes.mn_attachment import AttachmentState
+from nodes.lma.binding_cache import BindingCacheEntry
+from nodes.mag.binding_update_list import Registration
+from nodes.mn.attachment import AttachmentState
 from nodes.wire.messages import BindingError, ProxyBindingAcknowledgement
 from nodes.wire.options import HomeNetworkPrefix, MobileNodeIdentifier
 from tests.domain import LMA

@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from nodes.awaited_moves import AwaitedMove
 from nodes.config import MobileNodePolicy
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
-from nodes.flow_table import FlowTableEntry
+from nodes.lma.awaited_moves import AwaitedMove
+from nodes.mn.flow_table import FlowTableEntry
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA
 from tests.invariants import Ledger, check, check_quiet

@@ -28,9 +28,9 @@ from nodes.config import (
 )
 from nodes.heartbeat import Incarnation
 from nodes.link_layer import link_local_address
-from nodes.lma import LocalMobilityAnchor
-from nodes.mag import MobileAccessGateway
-from nodes.mn import MobileNode
+from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
+from nodes.mag.mobile_access_gateway import MobileAccessGateway
+from nodes.mn.mobile_node import MobileNode
 from nodes.wire.traffic_selector import PacketFields
 from tests.domain import LMA, Forwarding
 

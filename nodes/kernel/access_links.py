@@ -11,7 +11,7 @@ from nodes.config import MagConfig
 from nodes.kernel.routing import Routing
 from nodes.kernel.sockets import DiscoverySocket
 from nodes.link_layer import link_local_address
-from nodes.mag import MobileAccessGateway
+from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.neighbour_discovery import (
     NEIGHBOUR_ADVERTISEMENT,
     ROUTER_SOLICITATION,

@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from nodes.actions import FilterFlows
-from nodes.flow_table import uplink_selector
 from nodes.kernel.nftables import Transactions, whole_packets
 from nodes.kernel.selector_rules import match_expressions
+from nodes.mn.flow_table import uplink_selector
 from nodes.packet_fields import AH, ESP
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 from nodes.wire.traffic_selector import IPv6TrafficSelector, TrafficSelector

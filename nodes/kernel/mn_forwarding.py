@@ -14,11 +14,11 @@ from pathlib import Path
 
 from nodes.actions import Action, AssignAddress, PreferAccess, SteerUplink, UseRouter
 from nodes.config import MnConfig
-from nodes.flow_table import uplink_selector
 from nodes.kernel.netlink import RuleMatch
 from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
+from nodes.mn.flow_table import uplink_selector
 from nodes.packet_fields import WITH_PORTS
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 

@@ -28,15 +28,15 @@ MUTATIONS = Path(__file__).parent / "mutations.toml"
 COPIED = ("nodes", "topologies", "experiments", "controllers", "tests", "docs", "pyproject.toml")
 TESTS = (
     "tests/conformance",
-    "tests/nodes/policies",
-    "tests/nodes/test_binding_revocation.py",
-    "tests/nodes/test_lma.py",
-    "tests/nodes/test_mag.py",
-    "tests/nodes/test_flow_mobility.py",
+    "tests/nodes/lma/policies",
+    "tests/nodes/lma/test_binding_revocation.py",
+    "tests/nodes/lma/test_local_mobility_anchor.py",
+    "tests/nodes/mag/test_mobile_access_gateway.py",
+    "tests/nodes/lma/test_flow_mobility.py",
     "tests/nodes/test_lent_prefixes.py",
     "tests/nodes/test_restarts.py",
     "tests/nodes/test_two_interfaces.py",
-    "tests/nodes/test_uplink_following.py",
+    "tests/nodes/lma/test_uplink_following.py",
 )
 NOT_THIS = "tests/conformance/test_mutations.py"
 MOST_FAILURES = 1

@@ -28,7 +28,7 @@ def test_every_break_was_tried_and_noticed() -> None:
 
 
 def test_a_break_that_nobody_notices_is_said() -> None:
-    mutation = Mutation("a rule", "so", "nodes/mn.py", "old", "new")
+    mutation = Mutation("a rule", "so", "nodes/mn/mobile_node.py", "old", "new")
     text = document([Outcome(mutation, ()), Outcome(mutation, ("tests/x.py::test_y[1]",))])
     assert "| a rule | so | **nobody** |" in text
     assert "| a rule | so | `test_y` |" in text
@@ -36,7 +36,7 @@ def test_a_break_that_nobody_notices_is_said() -> None:
 
 
 def test_a_place_that_is_not_there_is_an_error() -> None:
-    mutation = Mutation("a rule", "so", "nodes/mn.py", "old", "new")
+    mutation = Mutation("a rule", "so", "nodes/mn/mobile_node.py", "old", "new")
     for text in ("", "old old"):
-        with pytest.raises(ValueError, match=r"nodes/mn\.py: 'old' is there"):
+        with pytest.raises(ValueError, match=r"nodes/mn/mobile_node\.py: 'old' is there"):
             broken(mutation, text)

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from nodes.actions import Log, UseLinkLocal
-from nodes.binding_update_list import Registration
 from nodes.config import ANY_PREFIX, MagConfig
+from nodes.mag.binding_update_list import Registration
 from nodes.strict import InputError, from_json, to_json
 from nodes.wire.options import (
     AccessTechnologyType,

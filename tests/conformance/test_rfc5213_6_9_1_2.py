@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodes.actions import CloseTunnel, Log, OpenTunnel, UseLinkLocal
-from nodes.binding_update_list import Registration
+from nodes.mag.binding_update_list import Registration
 from nodes.wire.codec import decode, encode
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.messages import ProxyBindingAcknowledgement, ProxyBindingStatus

@@ -13,8 +13,8 @@ import pytest
 from nodes.actions import Advertise, AssignAddress, Send, SteerUplink
 from nodes.config import MnConfig, MobileNodePolicy
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
-from nodes.flow_table import FlowTableEntry
-from nodes.mn import MobileNode
+from nodes.mn.flow_table import FlowTableEntry
+from nodes.mn.mobile_node import MobileNode
 from nodes.neighbour_discovery import PrefixInformation, RouterAdvertisement
 from nodes.wire.flow_options import BindingReference, FlowIdentification
 from nodes.wire.messages import (

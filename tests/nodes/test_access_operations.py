@@ -16,7 +16,7 @@ from nodes.control_requests import (
     ReportLink,
     UnbindFlow,
 )
-from nodes.mn import MobileNode
+from nodes.mn.mobile_node import MobileNode
 from nodes.wire.options import AccessLinkReport
 
 if TYPE_CHECKING:

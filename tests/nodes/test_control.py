@@ -22,7 +22,7 @@ from nodes.control_requests import LmaRequest
 from nodes.daemon import Daemon, now
 from nodes.event_log import EventWriter
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
-from nodes.operations import operate
+from nodes.lma.operations import operate
 from nodes.wire.options import Timestamp
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from nodes.config import MobileNodePolicy
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
-from nodes.flow_mobility_initiate import known
+from nodes.lma.flow_mobility_initiate import known
 from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import Message, UpdateNotification, UpdateNotificationReason
 from nodes.wire.options import HomeNetworkPrefix
