@@ -40,6 +40,11 @@ def load(name: str) -> Experiment:
     return load_toml(path, Experiment)
 
 
+def text_of(name: str) -> str:
+    """The file of experiment `name`, as it was written. Raises OSError."""
+    return (EXPERIMENTS / f"{name}.toml").read_text(encoding="utf-8")
+
+
 def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[Point]:
     """Every point of every part. `seeds` replaces the file's number, except where a part has a
     smaller one of its own. Raises InputError for parameters that don't make a run."""

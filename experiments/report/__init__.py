@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.experiment import EXPERIMENTS
+from experiments.experiment import text_of
 from experiments.job import write_atomically
 from experiments.measure import OK
 from experiments.paper import Source, answer, caption, figure_names
@@ -57,7 +57,7 @@ def _section(source: Source) -> str:
         for figure in figure_names(experiment)
     )
     found = answer(source) if experiment.answer else "See the figures."
-    parameters = (EXPERIMENTS / f"{name}.toml").read_text(encoding="utf-8")
+    parameters = text_of(name)
     files = " ".join(
         f'<a href="{name}/{file}">{file}</a>'
         for file in ("runs.csv", "flows.csv", "summary.csv", "table.tex")

@@ -33,7 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_figures(folder, EXPERIMENT.figures, plots=EXPERIMENT.plots)
     analyse_run(make_run(folder / "runs" / RUN, Plan(run_spec())))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "EXPERIMENTS", root)
+        patch.setattr("experiments.experiment.EXPERIMENTS", root)
         (root / f"{NAME}.toml").write_text('question = "<b>"\n')
         report.write_report([Source(NAME, EXPERIMENT, folder)], root)
     return root
