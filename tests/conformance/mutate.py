@@ -31,6 +31,7 @@ TESTS = (
     "tests/nodes/lma/policies",
     "tests/nodes/lma/test_binding_revocation.py",
     "tests/nodes/lma/test_local_mobility_anchor.py",
+    "tests/nodes/mag/test_attachment.py",
     "tests/nodes/mag/test_mobile_access_gateway.py",
     "tests/nodes/lma/test_flow_mobility.py",
     "tests/nodes/test_lent_prefixes.py",
