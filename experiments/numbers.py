@@ -10,8 +10,9 @@ from experiments.figures.results import Results
 from experiments.selection import estimate, of, paired_difference, select, values_of
 from experiments.statistics import Interval
 from experiments.summary import show
-from nodes.strict import MISSING, InputError
+from nodes.strict import InputError
 
+NONE = "(no value)"
 PLACEHOLDER = re.compile(r"\{([A-Za-z0-9-]+)\}")
 
 
@@ -46,15 +47,13 @@ def filled(template: str, values: Mapping[str, str], source: str) -> str:
     return PLACEHOLDER.sub(one, template)
 
 
-def shown(numbers: Mapping[str, Number], results: Results, source: str) -> dict[str, str]:
-    """Each number as people read it: `27.1 [24.1, 30.2]`. Raises InputError."""
-    found = {}
-    for name, number in numbers.items():
-        text = show(value(number, results), number.digits)
-        if not text:
-            raise InputError(source, f"numbers.{name}", MISSING, "has no values to be made of")
-        found[name] = text
-    return found
+def shown(numbers: Mapping[str, Number], results: Results) -> dict[str, str]:
+    """Each number as people read it: `27.1 [24.1, 30.2]`; NONE where all its runs failed. Raises
+    InputError."""
+    return {
+        name: show(value(number, results), number.digits) or NONE
+        for name, number in numbers.items()
+    }
 
 
 def latex_rows(table: Table, results: Results) -> str:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from experiments.figures import FIGURES
 from experiments.figures.results import Results
 from experiments.job import write_atomically
-from experiments.numbers import escaped, filled, latex_rows, macro, shown, value
+from experiments.numbers import NONE, escaped, filled, latex_rows, macro, shown, value
 from experiments.spec import Experiment
 from experiments.summary import show
 
@@ -73,7 +73,7 @@ def figure_names(experiment: Experiment) -> list[str]:
 
 def answer(source: Source) -> str:
     """The answer to the experiment's question, with its numbers. Raises InputError."""
-    numbers = shown(source.experiment.numbers, Results(source.folder), f"{source.name}.toml")
+    numbers = shown(source.experiment.numbers, Results(source.folder))
     return filled(source.experiment.answer, numbers, f"{source.name}.toml")
 
 
@@ -90,8 +90,10 @@ def _numbers(source: Source) -> str:
         found = value(number, results)
         command = macro(source.name, name)
         estimate = f"{round(found.estimate, number.digits) + 0.0:.{number.digits}f}"
+        if not found.n:
+            estimate = NONE
         lines.append(f"\\newcommand{{{command}}}{{{_minus(estimate)}}}\n")
-        text = _minus(show(found, number.digits))
+        text = _minus(show(found, number.digits)) or NONE
         lines.append(f"\\newcommand{{{command}Interval}}{{{text}}} % {found.kind}, n = {found.n}\n")
     return "".join(lines)
 

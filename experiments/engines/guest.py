@@ -31,7 +31,7 @@ from topologies.crowd import mobile_nodes
 
 INIT = Path(__file__).with_name("guest-init.sh")
 MEMORY_MIB = 112
-RINGS_MIB = 24  # of these, for captured packets
+RINGS_MIB = 8  # of these, for captured packets
 # Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
 # What the daemon of a further mobile node doesn't share with the others.

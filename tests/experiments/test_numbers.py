@@ -47,13 +47,12 @@ def test_rows_that_do_not_pair_are_an_error(results: Results) -> None:
 
 def test_a_share_can_be_a_percentage(results: Results) -> None:
     number = _number(y="", statistic="failed", where={"model": "shared"}, scale=100, digits=0)
-    assert shown({"failed": number}, results, "x")["failed"].startswith("0 [0, ")
+    assert shown({"failed": number}, results)["failed"].startswith("0 [0, ")
 
 
-def test_a_number_of_nothing_is_an_error(results: Results) -> None:
+def test_a_number_of_runs_that_all_failed_is_said_to_be_none(results: Results) -> None:
     number = _number(y="stay_moved", where={"model": "shared", "traffic": "tcp"})
-    with pytest.raises(InputError, match=r"x: numbers.n has no values to be made of"):
-        shown({"n": number}, results, "x")
+    assert shown({"n": number}, results) == {"n": "(no value)"}
 
 
 def test_minus_of_failures_is_refused() -> None:
