@@ -11,26 +11,21 @@ Fid = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Targets = int | str | list[int | str]
 
 
-class ListBindings(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
-):
+class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op"):
+    """`id` comes back in the reply."""
+
     id: Any = None
 
 
-class ListFlows(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flows"
-):
-    id: Any = None
+class ListBindings(_Request, frozen=True, kw_only=True, tag="bindings"):
+    pass
 
 
-class AddFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="add-flow",
-    kw_only=True,
-):
+class ListFlows(_Request, frozen=True, kw_only=True, tag="flows"):
+    pass
+
+
+class AddFlow(_Request, frozen=True, kw_only=True, tag="add-flow"):
     """`selector` has the fields of an IPv6 traffic selector; `to` is a BID or an access name, or
     several, each of which gets a copy of each packet."""
 
@@ -40,30 +35,14 @@ class AddFlow(
     selector: dict[str, Any]
     to: Targets
     action: Literal["forward", "drop"] = "forward"
-    id: Any = None
 
 
-class RemoveFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="remove-flow",
-    kw_only=True,
-):
+class RemoveFlow(_Request, frozen=True, kw_only=True, tag="remove-flow"):
     mn: str
     fid: Fid
-    id: Any = None
 
 
-class Revoke(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="revoke",
-    kw_only=True,
-):
+class Revoke(_Request, frozen=True, kw_only=True, tag="revoke"):
     """Of a mobile node, one binding (by BID or access name) or all; or all of a MAG, of a realm
     (what follows the "@" of MN-IDs), or of a realm at a MAG."""
 
@@ -73,32 +52,16 @@ class Revoke(
         None
     )
     mag: IPv6Address | None = None
-    id: Any = None
 
 
-class ForceRegistration(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="force-registration",
-    kw_only=True,
-):
+class ForceRegistration(_Request, frozen=True, kw_only=True, tag="force-registration"):
     """Of a mobile node, or of all that a MAG has."""
 
     mn: str | None = None
     mag: IPv6Address | None = None
-    id: Any = None
 
 
-class MoveFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="move-flow",
-    kw_only=True,
-):
+class MoveFlow(_Request, frozen=True, kw_only=True, tag="move-flow"):
     """One flow, several, all of the node's, or all whose packets are addressed to `prefix`. With
     `await_ms`, `to` may be an access that the node attaches to within that time."""
 
@@ -107,19 +70,14 @@ class MoveFlow(
     prefix: IPv6Network | None = None
     to: Targets
     await_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] | None = None
-    id: Any = None
 
 
-class FlowStatistics(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="flow-statistics"
-):
-    id: Any = None
+class FlowStatistics(_Request, frozen=True, kw_only=True, tag="flow-statistics"):
+    pass
 
 
-class ControllerStatus(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="controller"
-):
-    id: Any = None
+class ControllerStatus(_Request, frozen=True, kw_only=True, tag="controller"):
+    pass
 
 
 LmaRequest = (
@@ -135,14 +93,7 @@ LmaRequest = (
 )
 
 
-class BindFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="bind-flow",
-    kw_only=True,
-):
+class BindFlow(_Request, frozen=True, kw_only=True, tag="bind-flow"):
     """The mobile node's own decision: a flow, described as at the LMA, leaves through the access
     interface `to`. A later one with the same `fid` replaces it."""
 
@@ -150,80 +101,43 @@ class BindFlow(
     priority: Annotated[int, msgspec.Meta(ge=1, le=65_535)]
     selector: dict[str, Any]
     to: str
-    id: Any = None
 
 
-class UnbindFlow(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="unbind-flow",
-    kw_only=True,
-):
+class UnbindFlow(_Request, frozen=True, kw_only=True, tag="unbind-flow"):
     fid: Fid
-    id: Any = None
 
 
-class AttachInterface(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="attach",
-    kw_only=True,
-):
+class AttachInterface(_Request, frozen=True, kw_only=True, tag="attach"):
     """Layer-2 signalling: attach with this handoff indicator, or the configured one, to the session
     that has `prefixes`. The reply comes with the MAG's answer."""
 
     interface: str
     handoff_indicator: Annotated[int, msgspec.Meta(ge=1, le=6)] | None = None
     prefixes: tuple[IPv6Network, ...] = ()
-    id: Any = None
 
 
-class DetachInterface(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="detach",
-    kw_only=True,
-):
+class DetachInterface(_Request, frozen=True, kw_only=True, tag="detach"):
     interface: str
-    id: Any = None
 
 
-class AttachmentStatus(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="status"
-):
-    id: Any = None
+class AttachmentStatus(_Request, frozen=True, kw_only=True, tag="status"):
+    pass
 
 
 MnRequest = ListFlows | BindFlow | UnbindFlow | AttachInterface | DetachInterface | AttachmentStatus
 
 
-class ReportLink(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="op",
-    tag="report-link",
-    kw_only=True,
-):
+class ReportLink(_Request, frozen=True, kw_only=True, tag="report-link"):
     """What is known of an access link, for the MAG to report: docs/access-link-report.md."""
 
     interface: str
     quality: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     load: Annotated[int, msgspec.Meta(ge=0, le=100)] | None = None
     queue_delay_ms: Annotated[int, msgspec.Meta(ge=0, le=65_534)] | None = None
-    id: Any = None
 
 
-class ListServed(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="bindings"
-):
-    id: Any = None
+class ListServed(_Request, frozen=True, kw_only=True, tag="bindings"):
+    pass
 
 
 MagRequest = ListServed | ReportLink
