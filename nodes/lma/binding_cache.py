@@ -205,24 +205,25 @@ class BindingCache:
         for entry in entries:
             if _same_interface(entry, request):
                 return UpdateEntry(entry)
-        if len(entries) == 1:
-            if request.handoff == HandoffHint.HANDOFF_BETWEEN_INTERFACES:
-                return UpdateEntry(entries[0])
-            if request.handoff == HandoffHint.HANDOFF_STATE_UNKNOWN:
-                if not entries[0].registered:
-                    return UpdateEntry(entries[0])
-                if wait_on_unknown:
-                    return WaitForDeregistration(entries[0])
-        return self._new_session(request, entries)
+        continuing = (HandoffHint.HANDOFF_BETWEEN_INTERFACES,)
+        return self._continued(request, entries, continuing, wait_on_unknown)
 
     def _by_mn_id(self, request: Request, wait_on_unknown: bool) -> Lookup:
         """RFC 5213 section 5.4.1.3."""
-        entries = self.of(request.mn_id)
+        continuing = (HandoffHint.HANDOFF_BETWEEN_INTERFACES, HandoffHint.HANDOFF_BETWEEN_MAGS)
+        return self._continued(request, self.of(request.mn_id), continuing, wait_on_unknown)
+
+    def _continued(
+        self,
+        request: Request,
+        entries: list[BindingCacheEntry],
+        continuing: tuple[HandoffHint, ...],
+        wait_on_unknown: bool,
+    ) -> Lookup:
+        """The only session of a node goes on with a hint of `continuing`, and with an unknown one
+        if it has been deregistered, or will have been within a while."""
         if len(entries) == 1:
-            if request.handoff in (
-                HandoffHint.HANDOFF_BETWEEN_INTERFACES,
-                HandoffHint.HANDOFF_BETWEEN_MAGS,
-            ):
+            if request.handoff in continuing:
                 return UpdateEntry(entries[0])
             if request.handoff == HandoffHint.HANDOFF_STATE_UNKNOWN:
                 if not entries[0].registered:

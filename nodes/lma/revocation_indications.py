@@ -14,13 +14,12 @@ from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Outbox, Send
 from nodes.config import LmaConfig
+from nodes.lma.sequence_numbers import SequenceNumbers
 from nodes.wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     RevocationStatus,
 )
-
-SEQUENCE_MODULUS = 0x10000
 
 
 class Conclusion(Enum):
@@ -48,14 +47,14 @@ class RevocationIndications:
     def __init__(self, config: LmaConfig, outbox: Outbox, rng: random.Random) -> None:
         self._config = config
         self._outbox = outbox
-        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)
+        self._numbers = SequenceNumbers(rng)
         self._outstanding: dict[int, _Outstanding] = {}
 
     def send(
         self, message: BindingRevocationIndication, peer: IPv6Address, told: Told, now: Instant
     ) -> int:
         """Give `message` the next sequence number, which is returned, and send it to `peer`."""
-        sequence = self._allocate()
+        sequence = self._numbers.allocate(self._outstanding)
         message = replace(message, sequence=sequence)
         timeout_s = self._config.init_min_delay_bris_ms / 1000
         self._outstanding[sequence] = _Outstanding(
@@ -119,11 +118,3 @@ class RevocationIndications:
             outstanding.deadline = now.monotonic + outstanding.timeout_s
             self._outbox.put(Log("bri-retransmitted", {"sequence": sequence}))
             self._outbox.put(Send(outstanding.message, self._config.address, outstanding.peer))
-
-    def _allocate(self) -> int:
-        """RFC 5846 section 5.1: no two outstanding indications have the same sequence number."""
-        while self._next_sequence in self._outstanding:
-            self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
-        sequence = self._next_sequence
-        self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
-        return sequence

@@ -11,9 +11,8 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Send
+from nodes.lma.sequence_numbers import SequenceNumbers
 from nodes.wire.messages import UpdateNotification, UpdateNotificationAcknowledgement
-
-SEQUENCE_MODULUS = 0x10000
 
 
 @dataclass(slots=True)
@@ -37,27 +36,19 @@ class UpdateNotifier:
         self._source = source
         self._delay_s = delay_s
         self._retransmissions = retransmissions
-        self._next_sequence = rng.randrange(SEQUENCE_MODULUS)  # RFC 7077 section 5.1: random
+        self._numbers = SequenceNumbers(rng)
         self._outstanding: dict[int, Outstanding] = {}
 
     def send(
         self, message: UpdateNotification, peer: IPv6Address, subject: object, now: Instant
     ) -> tuple[int, Send]:
         """Give `message` the next sequence number and send it to `peer`."""
-        sequence = self._allocate()
+        sequence = self._numbers.allocate(self._outstanding)
         message = replace(message, sequence=sequence)
         self._outstanding[sequence] = Outstanding(
             message, peer, now.monotonic + self._delay_s, self._retransmissions, subject
         )
         return sequence, Send(message, self._source, peer)
-
-    def _allocate(self) -> int:
-        """RFC 7077 section 4.1: no two outstanding messages have the same sequence number."""
-        while self._next_sequence in self._outstanding:
-            self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
-        sequence = self._next_sequence
-        self._next_sequence = (sequence + 1) % SEQUENCE_MODULUS
-        return sequence
 
     def acknowledge(
         self, message: UpdateNotificationAcknowledgement, peer: IPv6Address

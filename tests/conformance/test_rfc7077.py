@@ -160,7 +160,7 @@ def test_rfc7077_5_1_02_numbers_begin_at_random_and_increase(domain: type[Domain
     numbers = [message.sequence for _, message in notifications(network)]
     assert [number - numbers[0] for number in numbers] == [0, 1, 2]
     notifier = network.lma.core.flows._initiator._notifier
-    notifier._next_sequence = 0xFFFF
+    notifier._numbers._next = 0xFFFF
     network.sent.clear()
     force(network, 100)
     assert [message.sequence for _, message in notifications(network)] == [0xFFFF, 0]
