@@ -60,9 +60,13 @@ def check_events(
             raise ValueError(f"{key}.do: {event.do!r}; expected a flow over Multipath TCP for it")
 
 
+def share_of(seed: int) -> float:
+    """Where in an interval the run with `seed` is, from 0 to 1."""
+    return math.fmod(seed * GOLDEN, 1.0)
+
+
 def instant_s(at_s: float, spread_ms: float, seed: int) -> float:
     """When what is to happen at `at_s` does so in the run with `seed`, in s of the run."""
-    share = math.fmod(seed * GOLDEN, 1.0)
-    steps = math.floor(share * spread_ms / DECISION_GRID_MS)
+    steps = math.floor(share_of(seed) * spread_ms / DECISION_GRID_MS)
     offset_ms = steps * DECISION_GRID_MS + DECISION_SHIFT_MS
     return round(at_s + offset_ms / 1000, 6)

@@ -59,7 +59,7 @@ def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
     # Late, because workers need it and a call that finds everything done does not.
     from experiments.measure import analyse_run
 
-    run = run_name(job)
+    run = job.run
     place = folder / UNFINISHED / f"{run}.{os.getpid()}"
     place.mkdir(parents=True)
     try:
@@ -103,7 +103,3 @@ def _replace(source: Path, target: Path) -> None:
         shutil.rmtree(outdated)
     else:
         source.rename(target)
-
-
-def run_name(job: Job) -> str:
-    return f"{job.point}-s{job.seed}"

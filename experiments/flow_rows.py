@@ -14,7 +14,7 @@ import numpy as np
 
 from experiments.event_log import Event
 from experiments.flows import UdpFlow, traffic_kind
-from experiments.frames import TICKS_PER_S
+from experiments.frames import TICKS_PER_MS, TICKS_PER_S, Floats
 from experiments.interruption import instant_of, interruption_columns, signalling_columns
 from experiments.job import Job
 from experiments.signalling import Signalling
@@ -28,7 +28,6 @@ FLOWS = "flows.csv"
 # A return to the access that the flow left less than this ago is a ping-pong.
 PING_PONG_S = 5.0
 VIDEO_MBIT = 5.0
-TICKS_PER_MS = TICKS_PER_S / 1000
 COLUMNS = [
     "experiment",
     "point",
@@ -75,11 +74,11 @@ def flow_rows(
     instant = instant_of(job)
     for name, flow in job.spec.flows.items():
         udp = isinstance(flow, UdpFlow)
-        row: dict[str, Any] = dict.fromkeys(COLUMNS)
+        row: dict[str, Any] = job.factors() | dict.fromkeys(COLUMNS)
         row |= {
             "experiment": job.experiment,
             "point": job.point,
-            "run": f"{job.point}-s{job.seed}",
+            "run": job.run,
             "seed": job.seed,
             "engine": job.engine,
             "prefix_model": job.spec.protocol.prefix_model,
@@ -87,12 +86,10 @@ def flow_rows(
             "traffic": traffic_kind(flow),
             "status": status,
         }
-        for factor, label in job.levels.items():
-            value = job.values.get(factor)
-            row.setdefault(factor, label if value is None else value)
         if name in traces:
-            row |= _counts(traces[name], udp) | _moves(job, name, events)
-            row |= _voice(traces[name].down) if udp else _video(traces[name].down)
+            delays = _delays_ms(traces[name].down)
+            row |= _counts(traces[name], delays, udp) | _moves(job, name, events)
+            row |= _voice(delays) if udp else _video(traces[name].down)
             if instant is not None:
                 row |= interruption_columns(instant, flow, traces[name].down)
             if instant is not None and signalling is not None:
@@ -101,10 +98,9 @@ def flow_rows(
     return rows
 
 
-def _counts(trace: Trace, udp: bool) -> dict[str, Any]:
+def _counts(trace: Trace, delays: Floats, udp: bool) -> dict[str, Any]:
     up = {f"uplink_{key}": value for key, value in count(trace.up, not udp).items()}
     down = trace.down
-    delays = _delays_ms(down)
     known = delays[np.isfinite(delays)]
     arrivals = np.sort(down.received[down.received != NEVER])
     found: dict[str, Any] = count(down, not udp) | up
@@ -116,7 +112,7 @@ def _counts(trace: Trace, udp: bool) -> dict[str, Any]:
     return found
 
 
-def _delays_ms(way: Way) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _delays_ms(way: Way) -> Floats:
     """Of each packet, in order of sending, the delay of its first copy to arrive; inf: lost."""
     order = np.lexsort((way.received, way.sequence, way.sent))
     _, first = np.unique(way.sequence[order], return_index=True)
@@ -126,9 +122,7 @@ def _delays_ms(way: Way) -> np.ndarray[Any, np.dtype[np.float64]]:
         np.inf,
         (way.received[chosen] - way.sent[chosen]) / TICKS_PER_MS,
     )
-    by_sending: np.ndarray[Any, np.dtype[np.float64]] = delays[
-        np.argsort(way.sent[chosen], kind="stable")
-    ]
+    by_sending: Floats = delays[np.argsort(way.sent[chosen], kind="stable")]
     return by_sending
 
 
@@ -150,10 +144,10 @@ def _moves(job: Job, flow: str, events: Sequence[Event]) -> dict[str, int]:
     return {"moves": moves, "ping_pongs": ping_pongs}
 
 
-def _voice(down: Way) -> dict[str, Any]:
-    if not len(down.sent):
+def _voice(delays: Floats) -> dict[str, Any]:
+    if not len(delays):
         return {}
-    return {"voice_score": round(call_quality(_delays_ms(down)).score, 3)}
+    return {"voice_score": round(call_quality(delays).score, 3)}
 
 
 def _video(down: Way) -> dict[str, Any]:

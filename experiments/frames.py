@@ -22,6 +22,7 @@ Octets = npt.NDArray[np.uint8]
 # run, because reading the clock advances it.
 TICK_NS = 10_000
 TICKS_PER_S = 100_000
+TICKS_PER_MS = TICKS_PER_S / 1000
 NO_TIME = np.iinfo(np.int64).min
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from experiments.flow_groups import names_moved
+from experiments.frames import TICKS_PER_MS
 from experiments.job import Job
-from experiments.move_floors import TICKS_PER_MS, first_packet, floors
+from experiments.move_floors import first_packet, floors
 from experiments.moves import MoveRecord
 from experiments.signalling import MoveSignalling
 from experiments.traces import Trace

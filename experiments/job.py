@@ -10,6 +10,10 @@ import msgspec
 from experiments.spec import LinkChange, RunSpec
 
 
+def run_name(point: str, seed: int) -> str:
+    return f"{point}-s{seed}"
+
+
 class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`levels` and `values` say where the point lies on each factor. `decisions_s` are the instants
     of the moves, in s of the run; `changes` are all changes of links, those of traces included, in
@@ -26,6 +30,19 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     decisions_s: tuple[float, ...]
     changes: tuple[LinkChange, ...] = ()
     start_ns: int = 0
+
+    @property
+    def run(self) -> str:
+        """Name of the run, which is that of its folder too."""
+        return run_name(self.point, self.seed)
+
+    def factors(self) -> dict[str, float | str]:
+        """The value of each factor at this point, or its label where it has none."""
+        found: dict[str, float | str] = {}
+        for factor, label in self.levels.items():
+            value = self.values.get(factor)
+            found[factor] = label if value is None else value
+        return found
 
 
 def write_atomically(path: Path, content: bytes) -> None:

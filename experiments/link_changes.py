@@ -10,13 +10,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+from experiments.access_events import share_of
 from experiments.spec import LinkChange, LinkTrace, RunSpec
 from nodes.strict import MISSING, InputError, convert
 
 FOLDER = Path(__file__).parent / "access_traces"
 VALUES = ("rate_mbit", "delay_ms", "loss", "quality", "load")
-# As `experiments.experiment.GOLDEN`: the seeds spread over a trace evenly, however many there are.
-GOLDEN = (math.sqrt(5) - 1) / 2
 MS_PER_S = 1000
 
 
@@ -72,7 +71,7 @@ def _of_packets(path: Path, trace: LinkTrace, duration_s: float, seed: int) -> l
     from experiments.cellular_trace import read_trace
 
     found = read_trace(path)
-    share = math.fmod(seed * GOLDEN, 1.0) if trace.shift else 0.0
+    share = share_of(seed) if trace.shift else 0.0
     skipped = int(share * found.period_ms / trace.window_ms)
     windows = math.ceil((duration_s - trace.from_s) * MS_PER_S / trace.window_ms)
     rates = found.rates_mbit(trace.window_ms, (skipped + windows) * trace.window_ms)[skipped:]

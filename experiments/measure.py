@@ -25,7 +25,7 @@ from experiments.event_log import Event, events_csv, read_events
 from experiments.flow_groups import names_moved
 from experiments.flow_rows import flow_rows
 from experiments.flows import UdpFlow, traffic_kind
-from experiments.frames import TICKS_PER_S
+from experiments.frames import TICKS_PER_MS, TICKS_PER_S
 from experiments.group_moves import group_columns
 from experiments.interruption import instant_of
 from experiments.job import Job, write_atomically
@@ -45,7 +45,6 @@ from nodes.strict import MISSING, InputError, from_json, to_json
 
 BEFORE_TICKS = TICKS_PER_S
 AROUND_TICKS = TICKS_PER_S
-TICKS_PER_MS = TICKS_PER_S / 1000
 OK = "ok"
 
 RUNS, DOWNLOADS = "runs.csv", "downloads.csv"
@@ -94,11 +93,6 @@ COLUMNS = [
     "access_signalling_bytes",
     "stay_moved",
 ]
-
-
-def run_name(point: str, seed: int) -> str:
-    """Name of a run, which is that of its folder too."""
-    return f"{point}-s{seed}"
 
 
 def read_job(run_dir: Path) -> Job:
@@ -233,7 +227,7 @@ def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
     row |= {
         "experiment": job.experiment,
         "point": job.point,
-        "run": run_name(job.point, job.seed),
+        "run": job.run,
         "seed": job.seed,
         "engine": job.engine,
         "prefix_model": spec.protocol.prefix_model,
@@ -249,11 +243,7 @@ def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
         "lma_mag_delay_ms": floor.lma_mag_delay_ms(topology, move.to),
         "status": status,
     }
-    for factor, label in job.levels.items():
-        if factor not in row:
-            value = job.values.get(factor)
-            row[factor] = label if value is None else value
-    return row
+    return job.factors() | row
 
 
 def _row(

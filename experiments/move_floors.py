@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from experiments import floor
-from experiments.frames import TICKS_PER_S
+from experiments.frames import TICKS_PER_MS, TICKS_PER_S
 from experiments.job import Job
 from experiments.moves import MoveRecord
 from experiments.redirection import redirection
@@ -18,8 +18,6 @@ from experiments.signalling import (
     MoveSignalling,
 )
 from experiments.traces import Trace, Way
-
-TICKS_PER_MS = TICKS_PER_S / 1000
 
 
 def first_packet(

@@ -92,7 +92,7 @@ def describe_run(
     return {
         "format": FORMAT,
         "key": key,
-        "run": f"{job.point}-s{job.seed}",
+        "run": job.run,
         "parameters": to_builtins(job),
         "seed": job.seed,
         "engine": {"name": job.engine, **engine_versions},

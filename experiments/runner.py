@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.engines.base import Engine, EngineUnavailable
-from experiments.execution import FAILED, ROWS, run_name
+from experiments.execution import FAILED, ROWS
 from experiments.experiment import available, jobs, load, points
 from experiments.job import write_atomically
 from experiments.provenance import FORMAT, ROOT
@@ -164,7 +164,7 @@ def _conclude(study: Study, engine: str) -> None:
     flows: list[dict[str, Any]] = []
     folder = study.folder
     for job in study.jobs:
-        run = run_name(job)
+        run = job.run
         reason = study.outcomes[run]
         if reason is None:
             rows.extend(json.loads((folder / "runs" / run / ROWS).read_bytes()))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.engines.base import Engine
-from experiments.execution import UNFINISHED, begin, run_name, work
+from experiments.execution import UNFINISHED, begin, work
 from experiments.job import Job
 from experiments.progress import Progress
 from experiments.provenance import run_key
@@ -46,8 +46,8 @@ class Study:
         missing = []
         for job in self.jobs:
             key = run_key(job, engines[job.engine].versions)
-            if _key_of(self.folder / "runs" / run_name(job)) == key:
-                self.outcomes[run_name(job)] = None
+            if _key_of(self.folder / "runs" / job.run) == key:
+                self.outcomes[job.run] = None
             else:
                 missing.append(_Missing(self, job, key))
         return missing
@@ -78,7 +78,7 @@ def sweep(title: str, studies: list[Study], engines: Mapping[str, Engine], worke
         try:
             for future in as_completed(futures):
                 study, job, _ = futures[future]
-                run = run_name(job)
+                run = job.run
                 study.outcomes[run] = future.result()
                 shown = run if len(studies) == 1 else f"{study.name} {run}"
                 progress.advance(shown, study.outcomes[run], job.spec.duration_s)

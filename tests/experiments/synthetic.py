@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.flows import UdpFlow
-from experiments.measure import analyse_run, missing_rows, read_job, run_name, write_runs
+from experiments.job import run_name
+from experiments.measure import analyse_run, missing_rows, read_job, write_runs
 from experiments.pcapng import PcapngWriter
 from experiments.spec import RunSpec
 from nodes.strict import convert, to_json

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from experiments.job import run_name
 from experiments.measure import (
     COLUMNS,
     analyse_run,
     missing_rows,
     read_job,
-    run_name,
     write_runs,
 )
 from nodes.strict import InputError
