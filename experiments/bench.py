@@ -10,8 +10,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from statistics import median
 
-from experiments.experiment import jobs, load, points
-from experiments.job import write_atomically
+from experiments.declaration.experiment import jobs, load, points
+from experiments.declaration.job import write_atomically
 from experiments.runner import make_engine
 from nodes.config import ANY_PREFIX
 from nodes.strict import to_json

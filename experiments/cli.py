@@ -41,7 +41,7 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _paper(options: argparse.Namespace) -> int:
-    from experiments.experiment import available
+    from experiments.declaration.experiment import available
     from experiments.runner import run_paper
 
     names = [name for name in available() if name != "smoke"]

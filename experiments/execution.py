@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from experiments.declaration.job import Job, write_atomically
 from experiments.engines.base import Engine
 from experiments.engines.process import die_with
-from experiments.job import Job, write_atomically
 from experiments.provenance import describe_run
 from nodes.strict import to_json
 from topologies.crowd import mobile_nodes
@@ -57,7 +57,7 @@ def work(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
 def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
     """One run, in a worker process: carry it out, analyse it, put it in its place."""
     # Late, because workers need it and a call that finds everything done does not.
-    from experiments.measure import analyse_run
+    from experiments.analysis.measure import analyse_run
 
     run = job.run
     place = folder / UNFINISHED / f"{run}.{os.getpid()}"

@@ -14,10 +14,10 @@ from typing import cast
 
 import msgspec
 
+from experiments.declaration.experiment import TOPOLOGIES, jobs, load, points
+from experiments.declaration.job import Job, write_atomically
 from experiments.engines.guest import GuestEngine
 from experiments.engines.host import OWN_NAMESPACES
-from experiments.experiment import TOPOLOGIES, jobs, load, points
-from experiments.job import Job, write_atomically
 from experiments.runner import make_engine
 from nodes.northbound import Mode
 from nodes.strict import InputError, load_toml, to_json
@@ -43,12 +43,12 @@ def open_shell(
         folder.mkdir()
         write_atomically(folder / "job.json", to_json(job))
         if engine == "host":
-            command = [*OWN_NAMESPACES, sys.executable, "-s", "-m", "experiments.prompt"]
+            command = [*OWN_NAMESPACES, sys.executable, "-s", "-m", "experiments.emulation.prompt"]
             return subprocess.run([*command, str(folder)], check=False).returncode
         boot = Path(name) / "boot"
         boot.mkdir()
         guest = cast(GuestEngine, chosen)
-        command = guest.command(boot, folder, "experiments.prompt", tty="/dev/tty0")
+        command = guest.command(boot, folder, "experiments.emulation.prompt", tty="/dev/tty0")
         environment = {**os.environ, "HOME": name}
         return subprocess.run(
             [*command, "con=null", "con0=fd:0,fd:1"], env=environment, check=False

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.job import Job
+from experiments.declaration.job import Job
 from nodes.strict import to_builtins
 
 ROOT = Path(__file__).parent.parent

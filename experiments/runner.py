@@ -11,12 +11,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from experiments.declaration.experiment import available, jobs, load, points
+from experiments.declaration.job import write_atomically
+from experiments.declaration.spec import Experiment
 from experiments.engines.base import Engine, EngineUnavailable
 from experiments.execution import FAILED, ROWS
-from experiments.experiment import available, jobs, load, points
-from experiments.job import write_atomically
 from experiments.provenance import FORMAT, ROOT
-from experiments.spec import Experiment
 from experiments.sweep import Study, sweep
 from nodes.strict import InputError
 
@@ -56,7 +56,7 @@ def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> i
 
 def run_paper(names: Sequence[str], *, seeds: int | None, jobs: int) -> int:
     """Run experiments in one sweep, and make `results/paper` of them. As `run_experiment`."""
-    from experiments.paper import Source, write_paper
+    from experiments.evaluation.paper import Source, write_paper
 
     ran = _run(PAPER, names, engine="virtual", seeds=seeds, workers=jobs)
     target = RESULTS / PAPER
@@ -100,7 +100,7 @@ def _run(title: str, names: Sequence[str], *, engine: str, seeds: int | None, wo
 
 def _write_report() -> Path:
     """Of all experiments that have results of this version."""
-    from experiments.paper import Source
+    from experiments.evaluation.paper import Source
     from experiments.report import write_report
 
     sources = []
@@ -155,9 +155,9 @@ def check_format(folder: Path, name: str) -> None:
 
 def _conclude(study: Study, engine: str) -> None:
     """The tables of all runs, failed ones with their reason."""
-    from experiments import flow_rows
-    from experiments.measure import FLOW_ROWS, missing_rows, write_runs
-    from experiments.summary import write_summary
+    from experiments.analysis import flow_rows
+    from experiments.analysis.measure import FLOW_ROWS, missing_rows, write_runs
+    from experiments.evaluation.summary import write_summary
     from experiments.tables import write_table
 
     rows: list[dict[str, Any]] = []
@@ -198,8 +198,8 @@ def _draw(folder: Path, experiment: Experiment) -> list[Path]:
 
 
 def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> None:
-    from experiments.paper import Source, answer
-    from experiments.summary import terminal_summary
+    from experiments.evaluation.paper import Source, answer
+    from experiments.evaluation.summary import terminal_summary
 
     print()
     print(terminal_summary(folder))

@@ -11,9 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
+from experiments.declaration.job import Job
 from experiments.engines.base import Engine
 from experiments.execution import UNFINISHED, begin, work
-from experiments.job import Job
 from experiments.progress import Progress
 from experiments.provenance import run_key
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.job import write_atomically
+from experiments.declaration.job import write_atomically
 
 
 def write_table(rows: Iterable[dict[str, Any]], columns: Sequence[str], path: Path) -> None:

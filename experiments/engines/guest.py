@@ -14,7 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from experiments.capture_plan import ring_bytes
+from experiments.captures.capture_plan import ring_bytes
+from experiments.declaration.job import Job
 from experiments.engines.base import (
     CONSOLE,
     OUTCOME,
@@ -25,7 +26,6 @@ from experiments.engines.base import (
 )
 from experiments.engines.kernel_cache import Kernel
 from experiments.engines.process import LimitExceeded, run_process
-from experiments.job import Job
 from nodes.strict import from_json
 from topologies.crowd import mobile_nodes
 
@@ -50,7 +50,7 @@ class GuestEngine:
     def run(self, folder: Path, limit_s: float) -> Outcome:
         console = folder / CONSOLE
         with tempfile.TemporaryDirectory(prefix="flowmob-") as name:
-            command = self.command(Path(name), folder, "experiments.inside")
+            command = self.command(Path(name), folder, "experiments.emulation.inside")
             try:
                 _, wall_s = run_process(
                     [*command, "con=null", "con0=null,fd:1"],

@@ -53,7 +53,7 @@ class HostEngine:
 
     def run(self, folder: Path, limit_s: float) -> Outcome:
         console = folder / CONSOLE
-        program = (sys.executable, "-s", "-m", "experiments.inside", str(folder))
+        program = (sys.executable, "-s", "-m", "experiments.emulation.inside", str(folder))
         with tempfile.TemporaryDirectory(prefix="flowmob-") as name:
             try:
                 _, wall_s = run_process(

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from experiments.declarations import Plot
+from experiments.declaration.declarations import Plot
+from experiments.evaluation.results import Results
 from experiments.figures import (
     declared,
     latency_delay,
@@ -18,7 +19,6 @@ from experiments.figures import (
     style,
     tcp_goodput,
 )
-from experiments.figures.results import Results
 from nodes.strict import InputError
 
 FIGURES: Mapping[str, Callable[[Results], Figure]] = {

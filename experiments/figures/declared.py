@@ -1,4 +1,4 @@
-"""Draws the figures that experiments declare (`experiments.declarations.Plot`)."""
+"""Draws the figures that experiments declare (`experiments.declaration.declarations.Plot`)."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.declarations import Plot
+from experiments.analysis.measure import OK
+from experiments.declaration.declarations import Plot
+from experiments.evaluation.results import Results, good
+from experiments.evaluation.selection import estimate, of, select, values_of
+from experiments.evaluation.statistics import Interval, dkw_half_width
 from experiments.figures import style
-from experiments.figures.results import Results, good
-from experiments.measure import OK
-from experiments.selection import estimate, of, select, values_of
-from experiments.statistics import Interval, dkw_half_width
 
 # Points of one x are drawn this share of the axis, or of a category, apart.
 DODGE, CATEGORY_DODGE = 0.012, 0.12

@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.evaluation.results import Results, counts_of_runs, good
+from experiments.evaluation.statistics import quantile_interval
+from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 from experiments.figures import style
-from experiments.figures.results import Results, counts_of_runs, good
-from experiments.statistics import quantile_interval
-from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 
 # Share of the x axis by which models at one delay are drawn apart.
 DODGE = 0.028

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.evaluation.results import Results, counts_of_runs, good, middle_delay
+from experiments.evaluation.statistics import dkw_half_width, ecdf
+from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 from experiments.figures import style
-from experiments.figures.results import Results, counts_of_runs, good, middle_delay
-from experiments.statistics import dkw_half_width, ecdf
-from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 
 
 @style.styled

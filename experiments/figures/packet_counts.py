@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from experiments.evaluation.results import Results, counts_of_runs, good, middle_delay
+from experiments.evaluation.statistics import bootstrap_interval
+from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 from experiments.figures import style
-from experiments.figures.results import Results, counts_of_runs, good, middle_delay
-from experiments.statistics import bootstrap_interval
-from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 
 WAYS = {"": "Downlink", "uplink_": "Uplink"}
 

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from experiments.evaluation.results import Results, good, middle_delay
+from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, ordered
 from experiments.figures import style
-from experiments.figures.results import Results, good, middle_delay
-from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, ordered
 from nodes.strict import MISSING, InputError
 
 # The model with the most to see; else whichever the results have.

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.job import write_atomically
+from experiments.declaration.job import write_atomically
 
 COLUMN_IN = 3.33
 PAGE_IN = 7.0

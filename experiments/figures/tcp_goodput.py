@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from experiments.analysis.traces import goodput
+from experiments.evaluation.results import Results, counts_of_runs, good, middle_delay
+from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 from experiments.figures import style
-from experiments.figures.results import Results, counts_of_runs, good, middle_delay
-from experiments.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
-from experiments.traces import goodput
 
 BIN_S = 0.1
 BEFORE_S, AFTER_S = 1.0, 2.5

@@ -1,7 +1,7 @@
 """`results/index.html`: what all experiments found, for a browser, from disk and with no network.
 
 The pages are templates beside this module; what they show is put in as JSON, and of single runs is
-loaded from their `view.js` (`experiments.run_view`) when one is opened.
+loaded from their `view.js` (`experiments.analysis.run_view`) when one is opened.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from experiments.experiment import text_of
-from experiments.job import write_atomically
-from experiments.measure import OK
-from experiments.paper import Source, answer, caption, figure_names
-from experiments.summary import factor_columns, read_runs
+from experiments.analysis.measure import OK
+from experiments.declaration.experiment import text_of
+from experiments.declaration.job import write_atomically
+from experiments.evaluation.paper import Source, answer, caption, figure_names
+from experiments.evaluation.summary import factor_columns, read_runs
 
 HERE = Path(__file__).parent
 ASSETS = ("report.css", "index.js", "run.js")

@@ -1,7 +1,7 @@
 """Runs that never happened: captures, control messages and events with known timing.
 
 The network is ideal (no queues), delays are added up here by hand, link by link, so that a mistake
-in `experiments.floor` can't hide in both.
+in `experiments.analysis.floor` can't hide in both.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.flows import UdpFlow
-from experiments.job import run_name
-from experiments.measure import analyse_run, missing_rows, read_job, write_runs
-from experiments.pcapng import PcapngWriter
-from experiments.spec import RunSpec
+from experiments.analysis.measure import analyse_run, missing_rows, read_job, write_runs
+from experiments.captures.pcapng import PcapngWriter
+from experiments.declaration.flows import UdpFlow
+from experiments.declaration.job import run_name
+from experiments.declaration.spec import RunSpec
 from nodes.strict import convert, to_json
 
 START_NS = 1_700_000_000_000_000_000

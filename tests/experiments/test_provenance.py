@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from experiments import provenance
-from experiments.job import Job
+from experiments.declaration.job import Job
 from experiments.provenance import code_digest, commit, describe_run, run_key, versions
 from tests.experiments.synthetic import run_spec
 

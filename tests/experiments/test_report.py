@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from experiments import report
+from experiments.analysis.measure import analyse_run
+from experiments.evaluation.paper import Source
 from experiments.figures import draw_figures
-from experiments.measure import analyse_run
-from experiments.paper import Source
+from tests.experiments.evaluation.test_paper import EXPERIMENT
 from tests.experiments.synthetic import Plan, make_results, make_run, run_spec
-from tests.experiments.test_paper import EXPERIMENT
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((path for name in BROWSERS if (path := shutil.which(name))), None)
@@ -33,7 +33,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_figures(folder, EXPERIMENT.figures, plots=EXPERIMENT.plots)
     analyse_run(make_run(folder / "runs" / RUN, Plan(run_spec())))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("experiments.experiment.EXPERIMENTS", root)
+        patch.setattr("experiments.declaration.experiment.EXPERIMENTS", root)
         (root / f"{NAME}.toml").write_text('question = "<b>"\n')
         report.write_report([Source(NAME, EXPERIMENT, folder)], root)
     return root

@@ -12,14 +12,14 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.engines.kernel_cache import Kernel, find_kernel
-from experiments.sequence_chart import (
+from experiments.analysis.sequence_chart import (
     Step,
     access_steps,
     first_packets,
     mermaid,
     signalling_steps,
 )
+from experiments.engines.kernel_cache import Kernel, find_kernel
 from tests.system.guest_checks.attachment_checks import LEAVES_S
 from tests.system.guest_checks.restart_checks import START_S
 from tests.system.guests import carry_out_check, make_job, put_job

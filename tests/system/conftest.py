@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
+from experiments.declaration.experiment import Point, load, points
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel, find_kernel
-from experiments.experiment import Point, load, points
-from experiments.measure import analyse_run
 from tests.system.guests import LIMIT_S, job_of, put_job
 
 HERE = Path(__file__).parent

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from experiments.declaration.experiment import TOPOLOGIES, Point, decisions, merge
+from experiments.declaration.job import Job, write_atomically
+from experiments.declaration.spec import RunSpec
 from experiments.engines.base import last_lines
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
 from experiments.engines.process import run_process
-from experiments.experiment import TOPOLOGIES, Point, decisions, merge
-from experiments.job import Job, write_atomically
-from experiments.spec import RunSpec
 from nodes.strict import convert, read_toml, to_json
 
 ENTRY = "tests.system.guest_checks.entry"

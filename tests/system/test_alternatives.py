@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from experiments.analysis.interruption import instant_of
+from experiments.analysis.measure import FLOW_ROWS, analyse_run, read_job
+from experiments.declaration.experiment import load, points
+from experiments.declaration.job import Job
 from experiments.engines.guest import GuestEngine
-from experiments.experiment import load, points
-from experiments.interruption import instant_of
-from experiments.job import Job
-from experiments.measure import FLOW_ROWS, analyse_run, read_job
 from nodes.wire.tool import decode_capture
 from tests.system import wire
 from tests.system.guests import LIMIT_S, job_of, put_job

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
+from experiments.analysis.sequence_chart import access_steps, signalling_steps
+from experiments.captures.pcapng import read_packets
+from experiments.declaration.experiment import load, points
+from experiments.declaration.job import Job
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.experiment import load, points
-from experiments.job import Job
-from experiments.measure import analyse_run
-from experiments.pcapng import read_packets
-from experiments.sequence_chart import access_steps, signalling_steps
 from nodes.wire.tool import decode_capture
 from tests import wireshark
 from tests.system import wire

@@ -30,7 +30,7 @@ topology.links.cell.delay_ms = 20.0
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of experiments, one of which is `trial`; results would go to `results` in it."""
     (tmp_path / "trial.toml").write_text(GOOD)
-    monkeypatch.setattr("experiments.experiment.EXPERIMENTS", tmp_path)
+    monkeypatch.setattr("experiments.declaration.experiment.EXPERIMENTS", tmp_path)
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
     return tmp_path
 

@@ -8,9 +8,9 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.declaration.experiment import Point
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.experiment import Point
 from tests.system.guests import LIMIT_S, job_of, processes, put_job
 
 MEMORY_LIMIT_BYTES = 128 << 20

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
+from experiments.declaration.job import Job
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.job import Job
-from experiments.measure import analyse_run
 from nodes.strict import from_json
 from nodes.wire.capture import read_headers
 from nodes.wire.codec import decode

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
+from experiments.declaration.experiment import Point
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.experiment import Point
-from experiments.measure import analyse_run
 from tests.system.guests import LIMIT_S, job_of, put_job
 
 Run = Callable[[str], tuple[Path, list[dict[str, Any]]]]

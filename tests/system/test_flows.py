@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.event_log import read_events
+from experiments.analysis.measure import FLOW_ROWS, analyse_run
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.event_log import read_events
-from experiments.measure import FLOW_ROWS, analyse_run
 from nodes.selectors import selector_of
 from nodes.wire.tool import decode_capture
 from tests.system import wire

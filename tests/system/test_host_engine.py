@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
 from experiments.engines.features import missing_features
 from experiments.engines.kernel_cache import Kernel
-from experiments.measure import analyse_run
 from tests.system.guests import carry_out_check, make_job, processes, put_job
 
 MEMORY_MIB = 400
@@ -38,7 +38,7 @@ def _here() -> dict[str, Any]:
         "namespaces": subprocess.run(
             ["ip", "netns"], capture_output=True, text=True, check=True
         ).stdout,
-        "runs": processes(lambda command: b"experiments.inside" in command),
+        "runs": processes(lambda command: b"experiments.emulation.inside" in command),
     }
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.analysis.measure import analyse_run
+from experiments.declaration.link_changes import link_changes
 from experiments.engines.guest import GuestEngine
-from experiments.link_changes import link_changes
-from experiments.measure import analyse_run
 from tests.system.guests import LIMIT_S, make_job, put_job
 
 CHANGE_S = 6.0

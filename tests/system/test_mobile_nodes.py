@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
+from experiments.analysis.packets import read_packets
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.measure import analyse_run
-from experiments.packets import read_packets
 from tests.system.guests import LIMIT_S, make_job, put_job
 
 # The resolution of recorded times, twice: of the latency and of its floor.

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from experiments.job import Job
+from experiments.declaration.job import Job
 from nodes.strict import from_json
 from nodes.wire.tool import decode_capture
 from tests.system import wire

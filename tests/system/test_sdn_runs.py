@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.measure import analyse_run
 from tests.system.guests import LIMIT_S, make_job, put_job
 
 LMA_TO_SWITCHES = ("lma-controller", *(f"controller-s{number}" for number in range(1, 5)))

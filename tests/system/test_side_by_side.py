@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from experiments import runner
+from experiments.analysis.measure import analyse_run
+from experiments.declaration.job import Job
 from experiments.engines import guest
 from experiments.engines.base import Engine, Outcome
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
-from experiments.job import Job
-from experiments.measure import analyse_run
 from nodes.strict import from_json
 from tests.system.guests import LIMIT_S, make_job, processes, put_job
 
@@ -141,7 +141,7 @@ def test_other_runs_go_on_when_one_hangs(
     seconds = _sleep_seconds(tmp_path)
     bad = GuestEngine(_hanging(tmp_path / "linux", seconds), virtual=True)
     (tmp_path / "trial.toml").write_text(EXPERIMENT)
-    monkeypatch.setattr("experiments.experiment.EXPERIMENTS", tmp_path)
+    monkeypatch.setattr("experiments.declaration.experiment.EXPERIMENTS", tmp_path)
     monkeypatch.setattr(runner, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(runner, "make_engine", lambda _: _SomeHang(virtual, bad, "unique"))
     assert runner.run_experiment("trial", engine="virtual", seeds=1, jobs=2) == 1

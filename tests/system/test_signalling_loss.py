@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from experiments.analysis.measure import analyse_run
 from experiments.engines.guest import GuestEngine
-from experiments.measure import analyse_run
 from tests.system.guests import LIMIT_S, make_job, put_job
 
 LOST = "message-lost"

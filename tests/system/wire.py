@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
 
-from experiments.pcapng import read_packets
+from experiments.captures.pcapng import read_packets
 
 IPV6_IN_IPV6, UDP, ICMPV6, FRAGMENT, MOBILITY = 41, 17, 58, 44, 135
 PACKET_TOO_BIG, ROUTER_SOLICITATION, ROUTER_ADVERTISEMENT = 2, 133, 134

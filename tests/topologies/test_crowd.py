@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from experiments.experiment import TOPOLOGIES
+from experiments.declaration.experiment import TOPOLOGIES
 from nodes.strict import InputError, convert, read_toml
 from topologies.crowd import expanded, mobile_nodes
 from topologies.model import Topology

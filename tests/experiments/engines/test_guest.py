@@ -1,9 +1,9 @@
 from pathlib import Path
 
+from experiments.declaration.experiment import TOPOLOGIES
+from experiments.declaration.flows import UdpFlow
+from experiments.declaration.spec import RunSpec
 from experiments.engines.guest import MEMORY_MIB, MOBILE_NODE_MIB, SWITCHING_MIB, memory_mib
-from experiments.experiment import TOPOLOGIES
-from experiments.flows import UdpFlow
-from experiments.spec import RunSpec
 from nodes.strict import convert, load_toml, read_toml
 from tests.experiments.synthetic import write_job
 from topologies.model import Topology

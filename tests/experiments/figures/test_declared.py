@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments import flow_rows, group_moves, measure, redirection
-from experiments.declarations import Plot
-from experiments.experiment import available, load
+from experiments.analysis import flow_rows, group_moves, measure, redirection
+from experiments.declaration.declarations import Plot
+from experiments.declaration.experiment import available, load
+from experiments.evaluation.results import Results
 from experiments.figures import declared, draw_figures, style
-from experiments.figures.results import Results
 from nodes.strict import InputError, convert
 from tests.experiments.synthetic import make_results
 

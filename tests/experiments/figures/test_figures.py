@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+from experiments.evaluation.results import Results
 from experiments.figures import FIGURES, check_names, draw_figures, style
-from experiments.figures.results import Results
 from nodes.strict import InputError
 from tests.experiments.synthetic import make_results
 

@@ -12,8 +12,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
-from experiments.roles import TECHNOLOGIES
-from experiments.testbed import end
+from experiments.emulation.roles import TECHNOLOGIES
+from experiments.emulation.testbed import end
 from nodes.config import AccessProfile, LmaConfig, MagConfig, MobileNodePolicy
 from nodes.daemons import run_lma, run_mag
 from tests.conformance.sockets.carry_out import carry_out

@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.inside import leave
-from experiments.job import write_atomically
+from experiments.declaration.job import write_atomically
+from experiments.emulation.inside import leave
 
 PACKAGE = "tests.system.guest_checks"
 

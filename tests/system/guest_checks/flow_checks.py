@@ -8,7 +8,7 @@ from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from experiments.roles import MN_ID
+from experiments.emulation.roles import MN_ID
 from nodes.wire.traffic_selector import PacketFields
 from tests.system.guest_checks import flow_cases
 from tests.system.guest_checks.forwarding_checks import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from experiments.capture import CaptureOverflow
+from experiments.captures.capture import CaptureOverflow
 from tests.system.guest_checks.support import NANOSECONDS, reference, trial, udp_spec
 from topologies.model import Direction, Topology
 
@@ -42,7 +42,7 @@ def check_send_instants() -> None:
 
 def check_in_place_change() -> None:
     """A change of delay holds for packets sent after it; those in flight keep their time."""
-    from experiments.traffic import sleep_until
+    from experiments.emulation.traffic import sleep_until
 
     def slower(network, start_ns: int) -> None:  # type: ignore[no-untyped-def]
         # 2.5 ms after a packet has left the CN: it is in flight on the 5 ms link.
@@ -104,7 +104,7 @@ def check_side_by_side() -> None:
 
 def check_overflow() -> None:
     """A ring that was too small is an error that names interface and size."""
-    import experiments.capture as module
+    import experiments.captures.capture as module
 
     frames = module.ring_frames
     module.ring_frames = lambda _expected, frame_bytes: 65536 // frame_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from experiments.roles import MN_ID
+from experiments.emulation.roles import MN_ID
 from tests.system.guest_checks.scenario import scenario
 from topologies.namespaces import socket_in
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 from pathlib import Path
 
-from experiments.prompt import open_prompt
+from experiments.emulation.prompt import open_prompt
 
 
 def commands(folder: Path, lines: list[str]) -> str:

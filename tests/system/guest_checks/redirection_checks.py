@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from controllers.config import NORTHBOUND_PORT
 from controllers.process import ControllerConfig, run_controller
-from experiments.testbed import start
+from experiments.emulation.testbed import start
 from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.kernel.netlink import set_route
 from nodes.northbound import (

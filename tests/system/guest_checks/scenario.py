@@ -15,11 +15,11 @@ from typing import Any
 
 import msgspec
 
-from experiments.job import Job
-from experiments.pcapng import PcapngWriter
-from experiments.roles import MN_ID
-from experiments.testbed import Testbed, bind_flows, end, testbed
-from experiments.traffic import (
+from experiments.captures.pcapng import PcapngWriter
+from experiments.declaration.job import Job
+from experiments.emulation.roles import MN_ID
+from experiments.emulation.testbed import Testbed, bind_flows, end, testbed
+from experiments.emulation.traffic import (
     SO_RCVBUFFORCE,
     flow_ids,
     run_start,

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from experiments.roles import MN_ID
+from experiments.emulation.roles import MN_ID
 from tests.system.guest_checks.scenario import scenario
 from topologies.hosts import SYSCTL_ROOT
 from topologies.namespaces import inside

@@ -14,11 +14,11 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import NamedTuple
 
-from experiments import pcapng
-from experiments.capture import Capture
-from experiments.flows import UdpFlow
-from experiments.spec import RunSpec
-from experiments.traffic import (
+from experiments.captures import pcapng
+from experiments.captures.capture import Capture
+from experiments.declaration.flows import UdpFlow
+from experiments.declaration.spec import RunSpec
+from experiments.emulation.traffic import (
     fetch_tcp,
     run_start,
     send_udp,

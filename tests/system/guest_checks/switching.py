@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from controllers.process import ControllerConfig, run_controller
-from experiments.testbed import start
+from experiments.emulation.testbed import start
 from nodes.strict import load_toml
 from topologies import netlink, openvswitch
 from topologies.model import Switching, Topology

@@ -1,0 +1,1 @@
+"""Packets on their way into files and out again: rings, filters, pcapng, frames as columns."""

@@ -1,0 +1,1 @@
+"""From the rows of many runs to intervals, numbers, tables and what a paper takes from them."""

@@ -1,0 +1,99 @@
+"""The numbers and tables that an experiment declares, made from its results."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from experiments.declaration.declarations import Number, Table
+from experiments.evaluation.results import Results
+from experiments.evaluation.selection import estimate, of, paired_difference, select, values_of
+from experiments.evaluation.statistics import Interval
+from experiments.evaluation.summary import show
+from nodes.strict import InputError
+
+NONE = "(no value)"
+PLACEHOLDER = re.compile(r"\{([A-Za-z0-9-]+)\}")
+
+
+def value(number: Number, results: Results) -> Interval:
+    """Raises InputError if the rows aren't there, or don't pair."""
+    columns = [] if number.statistic == "failed" else [number.y]
+    rows = select(results, number.table, number.where, columns)
+    if not number.minus:
+        return _scaled(estimate(rows, number.y, number.statistic), number.scale)
+    less = select(results, number.table, {**number.where, **number.minus}, columns)
+    try:
+        found = paired_difference(rows, less, number.y, number.statistic)
+    except ValueError as error:
+        raise InputError(f"{number.table}.csv", "minus", number.minus, str(error)) from None
+    return _scaled(found, number.scale)
+
+
+def _scaled(interval: Interval, scale: float) -> Interval:
+    bounds = (interval.estimate * scale, interval.low * scale, interval.high * scale)
+    return Interval(*bounds, *interval[3:])
+
+
+def filled(template: str, values: Mapping[str, str], source: str) -> str:
+    """`template` with every `{name}` replaced. Raises InputError for a name that isn't there."""
+
+    def one(match: re.Match[str]) -> str:
+        if match[1] not in values:
+            known = ", ".join(values) or "none"
+            raise InputError(source, "answer", match[0], f"is no number; expected one of {known}")
+        return values[match[1]]
+
+    return PLACEHOLDER.sub(one, template)
+
+
+def shown(numbers: Mapping[str, Number], results: Results) -> dict[str, str]:
+    """Each number as people read it: `27.1 [24.1, 30.2]`; NONE where all its runs failed. Raises
+    InputError."""
+    return {
+        name: show(value(number, results), number.digits) or NONE
+        for name, number in numbers.items()
+    }
+
+
+def latex_rows(table: Table, results: Results) -> str:
+    """A booktabs tabular. Raises InputError."""
+    columns = [*table.by, *(c.y for c in table.columns if c.statistic != "failed")]
+    rows = select(results, table.table, table.where, columns)
+    heads = [*table.by.values(), *(column.head for column in table.columns)]
+    lines = [
+        r"\begin{tabular}{" + "l" * len(table.by) + "r" * len(table.columns) + "}",
+        r"\toprule",
+        " & ".join(escaped(head) for head in heads) + r" \\",
+        r"\midrule",
+    ]
+    combinations: list[tuple[str, ...]] = [()]
+    for name in table.by:
+        combinations = [(*begun, v) for begun in combinations for v in values_of(rows, name)]
+    for combination in combinations:
+        group = rows
+        for name, value in zip(table.by, combination, strict=True):
+            group = of(group, name, value)
+        if not len(group):
+            continue
+        cells = [escaped(table.names.get(value, value)) for value in combination]
+        for column in table.columns:
+            text = show(estimate(group, column.y, column.statistic), column.digits)
+            cells.append(text.replace("-", "$-$") or "--")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def escaped(text: str) -> str:
+    """`text` for LaTeX."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    plain = {character: f"\\{character}" for character in "&%$#_{}"}
+    return "".join((special | plain).get(character, character) for character in text)
+
+
+def macro(experiment: str, name: str) -> str:
+    """The LaTeX macro of a number: letters only, so digits are spelled out."""
+    digits = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
+    words = re.split(r"[^A-Za-z0-9]+", f"{experiment}-{name}")
+    capital = "".join(word[:1].upper() + word[1:] for word in words)
+    return "\\" + re.sub(r"\d", lambda digit: digits[int(digit[0])], capital)

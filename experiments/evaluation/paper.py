@@ -1,0 +1,168 @@
+"""What a paper takes from all experiments: `results/paper/`, made from results that are there.
+
+Figures, `tables.tex`, `numbers.tex` (a macro for each number, so that a text can't be out of date),
+`captions.md`, and a document that includes them all and is compiled where LaTeX is installed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.declaration.job import write_atomically
+from experiments.declaration.spec import Experiment
+from experiments.evaluation.numbers import NONE, escaped, filled, latex_rows, macro, shown, value
+from experiments.evaluation.results import Results
+from experiments.evaluation.summary import show
+from experiments.figures import FIGURES
+
+PAPER = "paper"
+LATEX = "pdflatex"
+LATEX_LIMIT_S = 120
+_HEAD = r"""\documentclass[10pt]{article}
+\usepackage[a4paper,margin=2cm]{geometry}
+\usepackage[T1]{fontenc}
+\usepackage{booktabs,graphicx}
+\input{numbers}
+\begin{document}
+\title{Flow mobility in Proxy Mobile IPv6: results}
+\date{}
+\maketitle
+"""
+
+
+class Source(NamedTuple):
+    """An experiment and the folder that its results are in."""
+
+    name: str
+    experiment: Experiment
+    folder: Path
+
+
+def write_paper(sources: Iterable[Source], target: Path) -> list[Path]:
+    """Make everything anew in `target`; returns the files. Raises InputError if results lack what
+    is declared, OSError."""
+    sources = list(sources)
+    (target / "figures").mkdir(parents=True, exist_ok=True)
+    files = {
+        "numbers.tex": "".join(_numbers(source) for source in sources),
+        "tables.tex": "\n".join(_tables(source) for source in sources),
+        "captions.md": "# Captions\n" + "".join(_captions(source) for source in sources),
+        "paper.tex": _document(sources),
+    }
+    written = []
+    for source in sources:
+        for name in figure_names(source.experiment):
+            for kind in ("pdf", "png"):
+                path = target / "figures" / f"{source.name}-{name}.{kind}"
+                shutil.copyfile(source.folder / "figures" / f"{name}.{kind}", path)
+                written.append(path)
+    for name, content in files.items():
+        write_atomically(target / name, content.encode())
+        written.append(target / name)
+    return written + _compile(target)
+
+
+def figure_names(experiment: Experiment) -> list[str]:
+    return [*experiment.figures, *experiment.plots]
+
+
+def answer(source: Source) -> str:
+    """The answer to the experiment's question, with its numbers. Raises InputError."""
+    numbers = shown(source.experiment.numbers, Results(source.folder))
+    return filled(source.experiment.answer, numbers, f"{source.name}.toml")
+
+
+def caption(experiment: Experiment, figure: str) -> str:
+    if figure in experiment.plots:
+        return experiment.plots[figure].caption or figure.replace("-", " ").capitalize() + "."
+    return (inspect.getdoc(inspect.getmodule(FIGURES[figure])) or figure).partition("\n")[0]
+
+
+def _numbers(source: Source) -> str:
+    results = Results(source.folder)
+    lines = [f"% {source.name}\n"]
+    for name, number in source.experiment.numbers.items():
+        found = value(number, results)
+        command = macro(source.name, name)
+        estimate = f"{round(found.estimate, number.digits) + 0.0:.{number.digits}f}"
+        if not found.n:
+            estimate = NONE
+        lines.append(f"\\newcommand{{{command}}}{{{_minus(estimate)}}}\n")
+        text = _minus(show(found, number.digits)) or NONE
+        lines.append(f"\\newcommand{{{command}Interval}}{{{text}}} % {found.kind}, n = {found.n}\n")
+    return "".join(lines)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "$-$")
+
+
+def _tables(source: Source) -> str:
+    results = Results(source.folder)
+    parts = []
+    for name, table in source.experiment.tables.items():
+        text = escaped(table.caption or name.replace("-", " ").capitalize() + ".")
+        interval = "Means or medians over runs with 95\\,\\% intervals in brackets."
+        parts += [
+            r"\begin{table}[p]\centering\small",
+            rf"\caption{{{text} {interval}}}\label{{tab:{source.name}-{name}}}",
+            latex_rows(table, results).rstrip(),
+            r"\end{table}",
+            "",
+        ]
+    return "\n".join(parts)
+
+
+def _captions(source: Source) -> str:
+    lines = [f"\n## {source.name}\n\n{source.experiment.question}\n"]
+    for name in figure_names(source.experiment):
+        lines.append(f"* `{source.name}-{name}`: {caption(source.experiment, name)}\n")
+    return "".join(lines)
+
+
+def _document(sources: list[Source]) -> str:
+    parts = [_HEAD]
+    for source in sources:
+        parts.append(f"\\section{{{escaped(source.name.replace('-', ' ').capitalize())}}}\n")
+        parts.append(escaped(source.experiment.question) + "\n\n")
+        if source.experiment.answer:
+            parts.append(escaped(answer(source)) + "\n\n")
+        for name in figure_names(source.experiment):
+            text = escaped(caption(source.experiment, name))
+            parts.append(
+                "\\begin{figure}[htbp]\\centering\n"
+                f"\\includegraphics[width=\\linewidth,height=0.4\\textheight,keepaspectratio]"
+                f"{{figures/{source.name}-{name}.pdf}}\n"
+                f"\\caption{{{text}}}\\label{{fig:{source.name}-{name}}}\n"
+                "\\end{figure}\n"
+            )
+        parts.append("\\clearpage\n")
+    return "".join([*parts, "\\input{tables}\n\\end{document}\n"])
+
+
+def _compile(target: Path) -> list[Path]:
+    """Nothing where LaTeX isn't installed. Raises OSError with the end of its log if it fails."""
+    program = shutil.which(LATEX)
+    if program is None:
+        return []
+    for _ in range(2):  # the second time it knows its references
+        result = subprocess.run(
+            [program, "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+            cwd=target,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=LATEX_LIMIT_S,
+            check=False,
+        )
+        if result.returncode:
+            raise OSError(f"{LATEX} paper.tex in {target}: {result.stdout[-500:]}")
+    for suffix in ("aux", "log"):
+        (target / f"paper.{suffix}").unlink(missing_ok=True)
+    return [target / "paper.pdf"]

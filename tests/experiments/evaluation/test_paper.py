@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from experiments.declaration.spec import Experiment
+from experiments.evaluation.paper import Source, write_paper
+from experiments.figures import draw_figures
+from nodes.strict import convert
+from tests.experiments.synthetic import make_results
+
+EXPERIMENT = convert(
+    {
+        "question": "Which is faster, 50 % or all?",
+        "why_these_runs": "Because.",
+        "parts": {},
+        "figures": ["packet-counts"],
+        "plots": {
+            "latency": {
+                "kind": "ecdf",
+                "y": "move_latency_ms",
+                "y_label": "Move latency (ms)",
+                "caption": "How long moves take.",
+            }
+        },
+        "numbers": {"shared": {"y": "floor_ms", "where": {"model": "shared", "traffic": "udp"}}},
+        "tables": {
+            "all": {"by": {"model": "Model"}, "columns": [{"head": "Lost (1)", "y": "lost"}]}
+        },
+        "answer": "It is {shared} ms.",
+    },
+    Experiment,
+    "test",
+)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
+    folder = make_results(tmp_path_factory.mktemp("results"), (10.0,), 3)
+    draw_figures(folder, EXPERIMENT.figures, plots=EXPERIMENT.plots)
+    return Source("some-question", EXPERIMENT, folder)
+
+
+def test_a_paper_has_everything_that_is_declared(source: Source, tmp_path: Path) -> None:
+    written = write_paper([source], tmp_path)
+    assert {path.name for path in written} >= {
+        *("numbers.tex", "tables.tex", "captions.md", "paper.tex"),
+        *("some-question-packet-counts.pdf", "some-question-packet-counts.png"),
+        *("some-question-latency.pdf", "some-question-latency.png"),
+    }
+    assert all(path.stat().st_size for path in written)
+    numbers = (tmp_path / "numbers.tex").read_text()
+    assert r"\newcommand{\SomeQuestionShared}{" in numbers
+    assert r"\newcommand{\SomeQuestionSharedInterval}{" in numbers
+    assert "n = 6" in numbers
+    document = (tmp_path / "paper.tex").read_text()
+    assert r"Which is faster, 50 \% or all?" in document
+    assert "{figures/some-question-latency.pdf}" in document
+    assert r"\label{tab:some-question-all}" in (tmp_path / "tables.tex").read_text()
+    captions = (tmp_path / "captions.md").read_text()
+    assert "* `some-question-latency`: How long moves take.\n" in captions
+    assert "* `some-question-packet-counts`: Lost, reordered and duplicated packets" in captions
+
+
+def test_written_again_it_is_the_same(source: Source, tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in write_paper([source], tmp_path / "1")}
+    second = {path.name: path.read_bytes() for path in write_paper([source], tmp_path / "2")}
+    first.pop("paper.pdf", None)  # it has its date
+    second.pop("paper.pdf", None)
+    assert first == second
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
+def test_the_document_compiles(source: Source, tmp_path: Path) -> None:
+    write_paper([source], tmp_path)
+    assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
