@@ -8,6 +8,7 @@ from ipaddress import IPv6Network
 
 from controllers.fabric import Fabric
 from controllers.rules import FLOWS, Rules, base_rules, flow_rules, prefix_rules, redirect_rules
+from controllers.selector_matches import flow_matches
 from controllers.switch_table import (
     BASE,
     Identity,
@@ -49,6 +50,10 @@ Intents = dict[Owner, Intent | None]
 StateRequest = Attach | Detach | AddFlow | MoveFlows | RemoveFlow
 
 
+def _refused(flow: Flow, error: ValueError) -> Refused:
+    return Refused(f"flow {flow.key}: {error}")
+
+
 def prefixes_of(intent: Intent) -> tuple[IPv6Network, ...]:
     return (intent.prefix,) if isinstance(intent, PrefixPath) else intent.flow.prefixes
 
@@ -82,7 +87,7 @@ class DesiredState:
             return self._rules_for(intent)
         except ValueError as error:
             if isinstance(intent, SteeredFlow):
-                raise Refused(f"flow {intent.flow.key}: {error}") from None
+                raise _refused(intent.flow, error) from None
             raise Refused(f"prefix {intent.prefix}: {error}") from None
 
     def _rules_for(self, intent: Intent) -> Rules:
@@ -104,6 +109,7 @@ class DesiredState:
             case AddFlow(flow=flow, path=path):
                 if path.key != flow.key:
                     raise Refused(f"path.key is {path.key}; expected {flow.key}, that of flow.key")
+                self._check_selector(flow)
                 return {flow_owner(flow.key): SteeredFlow(flow, path)}
             case RemoveFlow(key=key):
                 return {flow_owner(key): None}
@@ -118,6 +124,15 @@ class DesiredState:
                         raise Refused(f"paths has flow {path.key}, which has not been added")
                     found[owner] = SteeredFlow(known.flow, path)
                 return found
+
+    def _check_selector(self, flow: Flow) -> None:
+        """A flow whose packets switches can't tell is refused when it comes, and not when it has
+        its first path. Raises Refused."""
+        if self.mode == "sdn-core":
+            try:
+                flow_matches(flow)
+            except ValueError as error:
+                raise _refused(flow, error) from None
 
     def first_part(self, request: StateRequest) -> Intents:
         """A flow that changes its packets and its way does one after the other: of packets that

@@ -46,7 +46,7 @@ def selector_matches(
     selector: IPv6TrafficSelector, prefixes: Iterable[IPv6Network]
 ) -> tuple[Match, ...]:
     """Matches of the packets to any of `prefixes` that `selector` matches, no two of which have a
-    packet in common. Raises Inexpressible.
+    packet in common. Raises Inexpressible, also for what other prefixes wouldn't change.
 
     Ports without a next header are those of TCP, UDP and SCTP. Of the first fragment of a packet
     switches see the next header and not the ports, which they take for 0 (OFPC_FRAG_NORMAL), and of
@@ -65,7 +65,7 @@ def selector_matches(
     }
     total = 1
     for choices in alternatives.values():
-        total *= len(choices)
+        total *= max(1, len(choices))
     if total > MAX_MATCHES:
         raise _too_many(selector, alternatives, total)
     return tuple(

@@ -102,8 +102,8 @@ class UnroutePrefix:
 
 @dataclass(frozen=True, slots=True)
 class InstallFlow:
-    """Classify packets that match `entry`, from the next ForwardFlows on; `key` names the flow in
-    this LMA. A later one with the same key replaces it."""
+    """Classify packets that match `entry`, from the next ForwardFlows on that gives it a path;
+    `key` names the flow in this LMA. A later one with the same key replaces it."""
 
     key: int
     entry: FlowMobilityCacheEntry

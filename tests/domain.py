@@ -169,8 +169,7 @@ class Forwarding:
 
     def _perform_for_flows(self, action: Action) -> None:
         match action:
-            case InstallFlow(key, _, prefixes):
-                _require(bool(prefixes), action)
+            case InstallFlow(key):
                 self.flows[key] = action
             case LabelFlow(key, label):
                 _require(key in self.flows, action)
@@ -182,7 +181,7 @@ class Forwarding:
                 self.labels.pop(key, None)
             case ForwardFlows(paths):
                 for key, path in paths:
-                    _require(not path or key in self.flows, action)
+                    _require(not path or bool(self.flows[key].prefixes), action)
                     _require({*self.tunnels, FABRIC_GATEWAY}.issuperset(path), action)
                     _require(len(set(path)) == len(path), action)
                     self.targets.pop(key, None)

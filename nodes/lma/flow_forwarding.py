@@ -70,7 +70,9 @@ class FlowForwarding:
                     prefixes = tuple(prefix for prefix in prefixes if prefix in there)
             # Two bindings at one MAG are one path: a copy more would come out of the same tunnel.
             path = tuple(dict.fromkeys(target.proxy_coa for target in targets if prefixes))
-            anew = bool(path) and self._installed.get(key) != prefixes
+            # One without a path is told of, too: switches may have no match for its selector.
+            known_as = self._installed.get(key)
+            anew = known_as is None or (bool(path) and known_as != prefixes)
             if anew:
                 self._installed[key] = prefixes
                 self._outbox.put(InstallFlow(key, row, prefixes, mn_id))

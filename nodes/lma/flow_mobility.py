@@ -190,13 +190,12 @@ class FlowMobility:
     def paths_concluded(self, keys: Collection[int], error: str | None) -> None:
         """The newest changes of the paths of these flows are in force, or failed with `error`."""
         for order in self._orders.all():
-            if order.placed and any(
-                self._forwarding.key(order.mn_id, fid) in keys for fid in order.places
-            ):
-                if error is None:
-                    self._advance(order)
-                else:
-                    self._fail(order, error)
+            if not any(self._forwarding.key(order.mn_id, fid) in keys for fid in order.places):
+                continue
+            if error is None and order.placed:
+                self._advance(order)
+            elif error is not None and (order.placed or order.is_addition()):
+                self._fail(order, error)
 
     def _fail(self, order: Order, reason: str) -> None:
         """Everything goes back to where it was."""

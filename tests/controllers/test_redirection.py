@@ -418,6 +418,22 @@ def test_without_any_sync_the_error_says_so() -> None:
             ),
             f"flow 8: selector.start_spi is 5; {NO_SPI}",
         ),
+        (
+            AddFlow(id=9, flow=flow(8, HOME, 80, selector={"start_spi": 5}), path=path(8)),
+            f"flow 8: selector.start_spi is 5; {NO_SPI}",
+        ),
+        (
+            AddFlow(
+                id=9,
+                flow=flow(8, HOME, 80, selector={"start_spi": 5}, prefixes=()),
+                path=path(8),
+            ),
+            f"flow 8: selector.start_spi is 5; {NO_SPI}",
+        ),
+        (
+            AddFlow(id=9, flow=flow(7, HOME, 80, selector={"start_spi": 5}), path=path(7)),
+            f"flow 7: selector.start_spi is 5; {NO_SPI}",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_with_the_reason(
@@ -429,6 +445,13 @@ def test_what_cannot_be_done_is_refused_with_the_reason(
     assert answers(world) == [(9, False, error)]
     assert not any(switch.inbox for switch in world.switches.values())
     assert world.tables() == before
+
+
+def test_assisted_any_selector_will_do(assisted: World) -> None:
+    """There, switches match the label that the LMA gives the flow."""
+    added = flow(8, HOME, 80, selector={"start_spi": 5})
+    settle(assisted, AddFlow(id=4, flow=added, path=path(8, MAG2, anchor=MAG1)))
+    assert assisted.walk(tunnelled(MAG1, 8)) == ["mag2"]
 
 
 def test_all_flows_of_a_move_or_none(world: World) -> None:

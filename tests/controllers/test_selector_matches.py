@@ -71,6 +71,19 @@ def test_destinations_outside_the_prefixes_are_left_out():
     assert matches((), start_next_header=17) == ()
 
 
+def test_a_selector_is_refused_before_the_node_has_any_prefix():
+    """What it takes of the other fields alone is too much, or there is no match for it."""
+    with pytest.raises(Inexpressible, match="start_spi is 5"):
+        matches((), start_spi=5)
+    many = {
+        f"{end}_{name}": value
+        for name in ("source_port", "destination_port")
+        for end, value in (("start", 1), ("end", 0xFFFE))
+    }
+    with pytest.raises(Inexpressible, match="takes 900 OpenFlow matches"):
+        matches((), start_next_header=17, **many)
+
+
 def test_port_range_becomes_masks():
     found = matches(start_next_header=6, start_destination_port=1000, end_destination_port=1999)
     assert values(found, "tcp_dst") == [

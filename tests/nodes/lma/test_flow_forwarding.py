@@ -70,13 +70,17 @@ def test_a_flow_goes_where_its_binding_is_and_nothing_is_said_twice_rfc7864_5_2(
 
 
 def test_packets_go_only_where_their_prefix_is_routed_rfc7864_3_2_2(lma: Lma) -> None:
-    assert lma.add(row(1, 2, to=P1)) == []
+    entry = row(1, 2, to=P1)
+    assert lma.add(entry) == [InstallFlow(KEY, entry, (), MN), ForwardFlows(((KEY, ()),))]
+    assert lma.refreshed() == []
     lma.binding(2).flow_mobility_prefixes = (P1,)
     assert [a for a in lma.refreshed() if isinstance(a, ForwardFlows)] == [
         ForwardFlows(((KEY, (MAG2,)),))
     ]
     lma.binding(2).flow_mobility_prefixes = ()
     assert lma.refreshed() == [ForwardFlows(((KEY, ()),))]
+    lma.forwarding.remove(MN, 1)
+    assert lma.outbox.take() == [RemoveFlow(KEY)]
 
 
 def test_a_wide_flow_takes_the_prefixes_that_all_its_mags_route_rfc6089_5_3_6(lma: Lma) -> None:

@@ -215,6 +215,55 @@ def test_a_selector_that_switches_cannot_match_is_refused_with_their_words(mode:
     assert network.controller.flows == {}
 
 
+NO_SPI = "flow 65536: selector.start_spi is 5; OpenFlow 1.3 has no such field"
+
+
+def check_not_added(network: Network, token: int) -> None:
+    assert error(network, token) == f"the flow was not added: {NO_SPI}"
+    assert network.lma.core.flows.cache.rows(Domain.MN) == ()
+    reasons = [log.details.get("reason") for _, log in network.logs if log.event == "move-failed"]
+    assert reasons == [NO_SPI]
+    network.run(30)
+    assert network.controller.flows == {}
+    assert network.lma.forwarding.flows == {}
+    assert network.lma.core.controller is not None
+    assert network.lma.core.controller.status()["refused"] == []
+
+
+def test_a_selector_is_refused_while_the_flow_has_no_path_yet() -> None:
+    """Its only binding waits for its end (RFC 5213 section 5.3.5), so the row is inactive."""
+    network = attached("sdn-core")
+    network.detach("mag2")
+    network.run(0.1)
+    network.controller.fault = fails("add-flow", NO_SPI)
+    token = network.add_flow(1, "cell", Domain.P1)
+    network.run(0.1)
+    check_not_added(network, token)
+
+
+def test_a_selector_is_refused_before_the_mag_has_answered() -> None:
+    """An FMI is on its way, and packets take the default path until the FMA."""
+    network = attached("sdn-core", "unique")
+    network.controller.fault, network.controller.work_s = fails("add-flow", NO_SPI), 0.0
+    token = network.add_flow(1, "cell", Domain.P1)
+    network.run(0.015)
+    check_not_added(network, token)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_flow_without_a_path_gets_one_when_its_access_is_back(mode: str) -> None:
+    network = attached(mode)
+    network.detach("mag2")
+    network.run(0.1)
+    token = network.add_flow(1, "cell", Domain.P1)
+    network.run(0.1)
+    assert network.replies[token].error is None
+    assert way(network) is None
+    network.attach("mag2")
+    network.run(0.1)
+    assert way(network) == (Domain.MAG2,)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_of_two_moves_in_quick_succession_the_newer_wins(mode: str) -> None:
     network = with_flow(mode)
