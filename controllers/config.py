@@ -14,6 +14,7 @@ from typing import Annotated
 import msgspec
 
 from controllers.fabric import Fabric, FabricDescription, FabricError
+from nodes.controller_config import REQUEST_TIMEOUT_MS
 
 DatapathId = Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
 TcpPort = Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)]
@@ -28,7 +29,8 @@ class Timers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     it: longer than the path's delay. A switch that has not answered a barrier within
     `barrier_timeout_ms`, asked 1 + `barrier_retries` times, is lost, and so is one that has not
     connected `connect_timeout_ms` after the controller's start. `retry_ms`: before rules that a
-    switch has refused are sent once more. `statistics_interval_ms` of 0: no statistics."""
+    switch has refused are sent once more. `statistics_interval_ms` of 0: no statistics.
+    `request_timeout_ms` is the LMA's: a request that a switch doesn't do has failed by then."""
 
     drain_ms: Milliseconds = 1_000
     barrier_timeout_ms: PositiveMilliseconds = 1_000
@@ -36,6 +38,21 @@ class Timers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     connect_timeout_ms: Milliseconds = 3_000
     retry_ms: PositiveMilliseconds = 5_000
     statistics_interval_ms: Milliseconds = 1_000
+    request_timeout_ms: PositiveMilliseconds = REQUEST_TIMEOUT_MS
+
+    def __post_init__(self) -> None:
+        longest_ms = self.barrier_timeout_ms * (1 + self.barrier_retries)
+        if longest_ms >= self.request_timeout_ms:
+            raise ValueError(
+                f"barrier_timeout_ms is {self.barrier_timeout_ms} and barrier_retries is "
+                f"{self.barrier_retries}, which makes {longest_ms} ms; expected less than "
+                f"request_timeout_ms, {self.request_timeout_ms}"
+            )
+        if self.connect_timeout_ms >= self.request_timeout_ms:
+            raise ValueError(
+                f"connect_timeout_ms is {self.connect_timeout_ms}; "
+                f"expected less than request_timeout_ms, {self.request_timeout_ms}"
+            )
 
 
 class RedirectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

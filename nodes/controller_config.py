@@ -17,6 +17,8 @@ MagDataPlane = Literal["tunnel", "native"]
 FABRIC_GATEWAY = IPv6Address("fe80::fab")
 FABRIC_MAC = "02:00:00:00:0f:ab"
 
+REQUEST_TIMEOUT_MS = 5_000
+
 
 class ControllerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the controller listens for the LMA (docs/northbound.md).
@@ -29,7 +31,7 @@ class ControllerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     address: IPv6Address
     port: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 6_680
-    request_timeout_ms: Annotated[int, msgspec.Meta(ge=10)] = 5_000
+    request_timeout_ms: Annotated[int, msgspec.Meta(ge=10)] = REQUEST_TIMEOUT_MS
     reconnect_delay_ms: Annotated[int, msgspec.Meta(ge=10)] = 1_000
     retry_delay_ms: Annotated[int, msgspec.Meta(ge=100)] = 10_000
     fallback: Fallback = "refuse"

@@ -26,11 +26,29 @@ def test_defaults() -> None:
     assert config.fabric == description()
 
 
+def test_a_request_fails_before_the_lma_gives_the_controller_up() -> None:
+    timers = {"barrier_timeout_ms": 2_000, "barrier_retries": 1, "request_timeout_ms": 4_001}
+    config = convert(tables(timers=timers), RedirectionConfig, "controller.toml")
+    assert config.timers.request_timeout_ms == 4_001
+
+
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
         ({"timers": {"drain_ms": -1}}, "timers.drain_ms is -1; expected `int` >= 0"),
         ({"timers": {"drain": 5}}, "timers.drain is 5; is not a known key"),
+        (
+            {"timers": {"barrier_timeout_ms": 2_000}},
+            "barrier_retries is 2, which makes 6000 ms; expected less than request_timeout_ms",
+        ),
+        (
+            {"timers": {"barrier_timeout_ms": 1_000, "request_timeout_ms": 3_000}},
+            "which makes 3000 ms; expected less than request_timeout_ms, 3000",
+        ),
+        (
+            {"timers": {"connect_timeout_ms": 5_000}},
+            "connect_timeout_ms is 5000; expected less than request_timeout_ms, 5000",
+        ),
         ({"northbound_port": 0}, "northbound_port is 0; expected `int` >= 1"),
         ({"datapath_ids": {"s1": 1}}, "datapath_ids has no 's2'; expected all of fabric.switches"),
         (
