@@ -119,9 +119,11 @@ class DesiredState:
                     owner = flow_owner(path.key)
                     if owner in found:
                         raise Refused(f"paths has flow {path.key} twice; expected one path of each")
-                    known = self.wanted.get(owner)
-                    if not isinstance(known, SteeredFlow):
+                    if owner not in self.wanted:
                         raise Refused(f"paths has flow {path.key}, which has not been added")
+                    # A new selector that the LMA hasn't been told to hold yet is overtaken.
+                    known = self.agreed.get(owner, self.wanted[owner])
+                    assert isinstance(known, SteeredFlow)  # a flow's key is that of no prefix
                     found[owner] = SteeredFlow(known.flow, path)
                 return found
 

@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from itertools import takewhile
+from typing import NamedTuple
 
 from controllers.actions import Command, RuleChange
 from controllers.fabric import Fabric, FabricError, FabricNode
 from controllers.openflow import Action, Rule, SetField, output_ports
 from controllers.rules import FLOWS, PREFIXES, CookieKind, Rules
-from controllers.switch_table import BASE, Identity, Owner, Switch, owner_of
+from controllers.switch_table import BASE, Identity, Owner, Switch, overlap, owner_of
 
 Changes = dict[str, dict[Identity, RuleChange]]
 """By switch, one for each rule."""
@@ -58,6 +59,13 @@ class Strand:
     then: dict[str, tuple[Rule, ...]]
 
 
+class Leaving(NamedTuple):
+    """A strand that is to go, and the switches that its packets may pass."""
+
+    strand: Strand
+    carrying: Mapping[str, set[int]]
+
+
 class Steering:
     """`gone` tells owners that are to have no rules any more."""
 
@@ -72,8 +80,10 @@ class Steering:
         """Add to `plan` what lies between the tables and `wanted`."""
         if owner == BASE:
             return self._plan_base(wanted, plan)
-        for strand in self._strands(owner, wanted):
-            self._plan_strand(owner, strand, plan)
+        strands = self._strands(owner, wanted)
+        leaving = self._leaving(strands)
+        for strand in strands:
+            self._plan_strand(owner, strand, leaving, plan)
         return None
 
     def _plan_base(self, wanted: Rules, plan: Plan) -> None:
@@ -112,7 +122,16 @@ class Steering:
                 strand.then[name] = (*strand.then.get(name, ()), rule)
         return list(strands.values())
 
-    def _plan_strand(self, owner: Owner, strand: Strand, plan: Plan) -> None:
+    def _leaving(self, strands: Iterable[Strand]) -> list[Leaving]:
+        """What an owner that gets other matches has under its old ones."""
+        going = [strand for strand in strands if not strand.then]
+        if len(going) == len(list(strands)):
+            return []
+        return [Leaving(strand, self._walk(strand, strand.now)) for strand in going]
+
+    def _plan_strand(
+        self, owner: Owner, strand: Strand, leaving: Iterable[Leaving], plan: Plan
+    ) -> None:
         differs = {
             name: _as_set(strand.now.get(name, ())) != _as_set(strand.then.get(name, ()))
             for name in strand.now.keys() | strand.then.keys()
@@ -124,7 +143,7 @@ class Steering:
         carrying = self._walk(strand, strand.now)
         after = self._walk(strand, strand.then)
         self._make_way(strand, after, plan)
-        self._plan_new(owner, strand, carrying, differs, plan)
+        self._plan_new(owner, strand, carrying, differs, leaving, plan)
         self._plan_old(owner, strand, carrying, after, plan)
 
     def _make_way(self, strand: Strand, after: Iterable[str], plan: Plan) -> None:
@@ -139,8 +158,19 @@ class Steering:
                     other = owner_of(rule)
                     if other is None or other.kind is not CookieKind.FLOW:
                         continue
-                    if rule.identity not in strand.identities and self._gone(other):
+                    if rule.identity in strand.identities or not self._gone(other):
+                        continue
+                    if name not in self._carried(rule.identity):
                         _delete(plan.together, name, rule)
+
+    def _carried(self, identity: Identity) -> Iterable[str]:
+        """The switches that packets of a rule may pass, where one of them still has it."""
+        now: dict[str, tuple[Rule, ...]] = {}
+        for name, switch in self._switches.items():
+            rule = switch.table.get(identity)
+            if rule is not None:
+                now[name] = (rule,)
+        return self._walk(Strand([identity], now, {}), now)
 
     def _plan_new(
         self,
@@ -148,17 +178,22 @@ class Steering:
         strand: Strand,
         carrying: dict[str, set[int]],
         differs: dict[str, bool],
+        leaving: Iterable[Leaving],
         plan: Plan,
     ) -> None:
         blocked = -1
+        obstructed = set()
         for name in strand.then:
             switch = self._switches[name]
             if not switch.ready and (differs[name] or owner in switch.uncertain):
                 plan.waiting.add(name)
                 blocked = max(blocked, self._fabric.depth(name))
+            elif differs[name] and self._is_obstructed(strand, name, leaving, plan):
+                obstructed.add(name)
+                blocked = max(blocked, self._fabric.depth(name))
         for name, rules in strand.then.items():
             switch = self._switches[name]
-            if not differs[name] or not switch.ready:
+            if not differs[name] or not switch.ready or name in obstructed:
                 continue
             depth = self._fabric.depth(name)
             if name in carrying:
@@ -173,6 +208,24 @@ class Steering:
                 continue
             for rule in rules:
                 _put(changes, switch, rule)
+
+    @staticmethod
+    def _is_obstructed(strand: Strand, name: str, leaving: Iterable[Leaving], plan: Plan) -> bool:
+        """Whether packets may come that match an old rule of the owner as well as the new ones,
+        with no precedence between them and another way to go: that rule has to be gone first."""
+        wanted = strand.then[name][0]
+        found = False
+        for old in leaving:
+            for rule in old.strand.now.get(name, ()):
+                if rule.priority != wanted.priority or rule.actions == wanted.actions:
+                    continue
+                if not any(overlap(rule.match, match) for _, _, match in strand.identities):
+                    continue
+                if name in old.carrying:
+                    found = True
+                else:
+                    _delete(plan.together, name, rule)
+        return found
 
     def _plan_old(
         self,

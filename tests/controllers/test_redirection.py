@@ -244,19 +244,80 @@ def test_a_flow_whose_packets_and_way_change_takes_the_way_first(world: World) -
     with_flow(world)
     wide = flow(7, HOME, 80, 95)
     world.request(AddFlow(id=4, flow=wide, path=path(7, MAG2)))
-    while any(switch.inbox for switch in world.switches.values()):
-        for switch in world.switches.values():
-            if switch.inbox:
-                switch.process()
-                while switch.outbox:
-                    world.answer(switch.name)
-                assert world.walk(packet(MN, 80)) in (["mag1"], ["mag2"])
+    one_by_one(world, (["mag1"], ["mag2"]), 80)
     assert answers(world) == [(4, True, None)]
     assert world.walk(packet(MN, 95)) == ["mag2"]
     world.wait(5)
     expected = flow_rules(world.fabric, wide, (MAG2,))
     for name, table in world.tables().items():
         assert {r for r in table if r.table == FLOWS and r.priority} == set(expected.get(name, ()))
+
+
+def one_by_one(world: World, allowed: tuple[list[str], ...], port: int) -> None:
+    """Each message takes effect on its own, and packets go one of these ways all the while."""
+    assert world.walk(packet(MN, port)) in allowed
+    while any(switch.inbox for switch in world.switches.values()):
+        for switch in world.switches.values():
+            if switch.inbox:
+                switch.process()
+                assert world.walk(packet(MN, port)) in allowed
+                while switch.outbox:
+                    world.answer(switch.name)
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_move_overtakes_a_new_selector_of_its_flow(world: World, confirmed: bool) -> None:
+    """The one who asked for the selector is told that it isn't in force; a switch that has rules
+    for both must not choose between two ways."""
+    settle(world, Attach(id=2, path=default(HOME, MAG1)))
+    settle(world, AddFlow(id=3, flow=flow(7, HOME, 80, 95), path=path(7, MAG1)))
+    world.request(AddFlow(id=4, flow=flow(7, HOME, 88), path=path(7, MAG1)))
+    for name in ("s1", "s2", "s3") if confirmed else ():
+        world.switches[name].process()
+        world.answer(name)
+    world.request(MoveFlows(id=5, paths=(path(7, MAG2),)))
+    one_by_one(world, (["mag1"], ["mag2"]), 88)
+    assert answers(world) == [(4, False, "superseded by request 5"), (5, True, None)]
+    world.wait(5)
+    expected = flow_rules(world.fabric, flow(7, HOME, 80, 95), (MAG2,))
+    for name, table in world.tables().items():
+        assert {r for r in table if r.table == FLOWS and r.priority} == set(expected.get(name, ()))
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_selector_overtakes_another_one_of_its_flow(world: World, confirmed: bool) -> None:
+    settle(world, Attach(id=2, path=default(HOME, MAG1)))
+    settle(world, AddFlow(id=3, flow=flow(7, HOME, 80, 95), path=path(7, MAG1)))
+    world.request(AddFlow(id=4, flow=flow(7, HOME, 88), path=path(7, MAG1)))
+    for name in ("s1", "s2", "s3") if confirmed else ():
+        world.switches[name].process()
+        world.answer(name)
+    world.request(AddFlow(id=5, flow=flow(7, HOME, 88, 89), path=path(7, MAG2)))
+    one_by_one(world, (["mag1"], ["mag2"]), 88)
+    assert answers(world) == [(4, False, "superseded by request 5"), (5, True, None)]
+    assert world.walk(packet(MN, 89)) == ["mag2"]
+    assert world.walk(packet(MN, 90)) == ["mag1"]
+
+
+def test_what_a_lost_switch_sends_to_leftovers_still_finds_them(world: World) -> None:
+    """The rules of a flow that has been removed, of which one is in a switch that is away."""
+    settle(
+        world,
+        Attach(id=2, path=default(HOME, MAG1)),
+        AddFlow(id=3, flow=flow(7, HOME, 80, 95), path=path(7, MAG2)),
+        AddFlow(id=4, flow=flow(8, HOME, 88), path=path(8, MAG1)),
+    )
+    world.disconnect("s2")
+    for request in (RemoveFlow(id=5, key=7), RemoveFlow(id=6, key=8)):
+        world.request(request)
+        one_by_one(world, (["mag2"],), 88)
+        world.wait(5)
+        assert world.walk(packet(MN, 88)) == ["mag2"]
+    world.connect("s2")
+    one_by_one(world, (["mag1"], ["mag2"]), 88)
+    assert world.walk(packet(MN, 88)) == ["mag1"]
+    world.wait(5)
+    assert not any(r.table == FLOWS and r.priority for t in world.tables().values() for r in t)
 
 
 # sdn-assisted
