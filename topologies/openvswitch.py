@@ -45,7 +45,8 @@ LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
 # What a process of Open vSwitch writes: a log file, and to standard error what is worse.
 LOG_LEVELS = ("-vconsole:warn", "-vsyslog:off", "-vfile:info")
-
+# Without a cache it would warn with many packets that there is no room in it.
+UNCACHED_LOG_LEVELS = tuple(f"-vofproto_dpif_upcall:{where}:err" for where in ("console", "file"))
 
 DATABASE_PROGRAM, SWITCH_PROGRAM = "ovsdb-server", "ovs-vswitchd"
 MAX_IDLE_MS = 86_400_000
@@ -114,7 +115,9 @@ class Switches:
 
     def start_switching(self) -> None:
         """Start ovs-vswitchd, after `kill_switching`; all bridges are there when it returns."""
-        arguments = [] if self.topology.switching.datapath == "system" else ["--disable-system"]
+        switching = self.topology.switching
+        arguments = [] if switching.flow_cache else [*UNCACHED_LOG_LEVELS]
+        arguments += [] if switching.datapath == "system" else ["--disable-system"]
         arguments.append(f"unix:{self.state / DATABASE_SOCKET}")
         self._start(SWITCH_PROGRAM, arguments)
         self._settle()
@@ -233,15 +236,14 @@ class Switches:
         return child.log.read_text(errors="replace").strip() or f"see {self.logs}"
 
     def _instance(self) -> Row:
-        # Threads of a number that doesn't depend on the machine. No random insertions into the
-        # exact match cache. What the datapath has learnt of a flow stays: the first packet after
-        # a pause would be some us later than others.
-        settings = {
-            "n-handler-threads": "1",
-            "n-revalidator-threads": "1",
-            "emc-insert-inv-prob": "0",
-            "max-idle": str(MAX_IDLE_MS),
-        }
+        # Threads of a number that doesn't depend on the machine.
+        settings = {"n-handler-threads": "1", "n-revalidator-threads": "1"}
+        if self.topology.switching.flow_cache:
+            # No random insertions into the exact match cache. What the datapath has learnt of a
+            # flow stays: the first packet after a pause would be some us later than others.
+            settings |= {"emc-insert-inv-prob": "0", "max-idle": str(MAX_IDLE_MS)}
+        else:
+            settings["flow-limit"] = "0"
         return insert(INSTANCE, {"other_config": ovsdb_map(settings)}, "instance")
 
     def _insert_bridges(self, names: Iterable[str]) -> list[Row]:

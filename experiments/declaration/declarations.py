@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Digits = Annotated[int, msgspec.Meta(ge=0, le=6)]
-Statistic = Literal["mean", "median", "failed"]
+Statistic = Literal["mean", "median", "max", "failed"]
 Where = dict[str, str | float | list[str | float]]
 _LABEL = re.compile(r".+ \([^()]+\)\Z")
 

@@ -5,7 +5,7 @@ What experiments declare (figures, numbers, tables) is all made of these.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,7 +15,9 @@ from experiments.declaration.declarations import Statistic, Where
 from experiments.evaluation.results import Results, good
 from experiments.evaluation.statistics import (
     Interval,
+    Values,
     bootstrap_interval,
+    largest,
     quantile_interval,
     share_interval,
 )
@@ -23,6 +25,11 @@ from nodes.strict import InputError
 
 # What makes two moves of different points the same one.
 PAIR = ("seed", "flow", "move")
+_OF_VALUES: Mapping[Statistic, Callable[[Values], Interval]] = {
+    "mean": bootstrap_interval,
+    "median": quantile_interval,
+    "max": largest,
+}
 
 
 def select(results: Results, table: str, where: Where, columns: Sequence[str]) -> pd.DataFrame:
@@ -60,12 +67,12 @@ def of(rows: pd.DataFrame, column: str | None, value: str) -> pd.DataFrame:
 
 
 def estimate(rows: pd.DataFrame, y: str, statistic: Statistic) -> Interval:
-    """Mean with BCa, median with order-statistic interval; or the share that failed, with Wilson's,
-    which needs no `y`."""
+    """Mean with BCa, median with order-statistic interval, or the largest; or the share that
+    failed, with Wilson's, which needs no `y`."""
     if statistic == "failed":
         return share_interval(int((rows["status"] != OK).sum()), len(rows))
     values = good(rows)[y].dropna().to_numpy(dtype=float)
-    return quantile_interval(values) if statistic == "median" else bootstrap_interval(values)
+    return _OF_VALUES[statistic](values)
 
 
 def paired_difference(
@@ -78,6 +85,4 @@ def paired_difference(
     if not (first.index.is_unique and second.index.is_unique):
         raise ValueError(f"{y}: several rows have the same {', '.join(keys)}")
     differences = (first - second).dropna().groupby("seed").mean().to_numpy(dtype=float)
-    if statistic == "median":
-        return quantile_interval(differences)
-    return bootstrap_interval(differences)
+    return _OF_VALUES[statistic](differences)

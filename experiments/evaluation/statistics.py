@@ -126,6 +126,13 @@ def quantile_interval(values: Values, quantile: float = 0.5, level: float = LEVE
     )
 
 
+def largest(values: Values) -> Interval:
+    """The largest value that is finite; it has no interval."""
+    data = _finite(values)
+    value = float(data[-1]) if len(data) else math.nan
+    return Interval(value, math.nan, math.nan, len(data), 0.0, "none: the largest value")
+
+
 def share_interval(hits: int, n: int, level: float = LEVEL) -> Interval:
     """Wilson's score interval of a share. Raises ValueError unless 0 <= hits <= n."""
     if not 0 <= hits <= n:

@@ -23,6 +23,7 @@ DODGE, CATEGORY_DODGE = 0.012, 0.12
 WHAT = {
     "mean": "Mean over runs with 95 % BCa bootstrap interval",
     "median": "Median over runs with order-statistic interval of at least 95 %",
+    "max": "Largest of all runs",
     "failed": "Share of moves that failed, with 95 % Wilson interval",
 }
 

@@ -30,6 +30,14 @@ def test_a_number_is_a_statistic_of_some_rows(results: Results) -> None:
     assert found.n == 3
 
 
+def test_the_largest_value_has_no_interval(results: Results) -> None:
+    number = _number(statistic="max", where={"model": "shared", **FAST_UDP})
+    moves = results.moves("udp")
+    of_model = moves[(moves["model"] == "shared") & (moves["direction"] == "fast-to-slow")]
+    assert value(number, results).estimate == of_model["move_latency_ms"].max()
+    assert "[" not in shown({"most": number}, results)["most"]
+
+
 def test_a_difference_is_of_pairs_of_the_same_seed(results: Results) -> None:
     number = _number(where={"model": "unique/on-ack", **FAST_UDP}, minus={"model": "shared"})
     # What signalling costs: a round trip, or up to a packet interval more or less.

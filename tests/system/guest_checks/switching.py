@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import re
 import signal
 import socket
 import tempfile
@@ -88,9 +89,9 @@ def one_way(sender: socket.socket, receiving: socket.socket, count: int) -> list
     return delays
 
 
-def forwarding(folder: Path, datapath: str, count: int) -> dict[str, Any]:
+def forwarding(folder: Path, count: int, **settings: Any) -> dict[str, Any]:
     """UDP and TCP between LMA and the first MAG, before and after rules, and after restarts."""
-    topology = switched(datapath=datapath)
+    topology = switched(**settings)
     found: dict[str, Any] = {}
     with bed(folder, topology) as (network, switches):
         lma, mag = receiver(network, "lma"), receiver(network, "mag1")
@@ -99,6 +100,7 @@ def forwarding(folder: Path, datapath: str, count: int) -> dict[str, Any]:
         found["before"] = one_way(lma, mag, 1)
         add_rules(switches, ("lma", "s1", "s2", "mag1"))
         found["after"] = one_way(lma, mag, count)
+        found["counted"] = counted(switches, "s1", str(topology.nodes["mag1"].address))
         found["back"] = one_way(mag, lma, 3)
         found["tcp"] = tcp(network)
         found["rules"] = rules(switches)
@@ -125,6 +127,13 @@ def rules(switches: openvswitch.Switches) -> list[int]:
     """Number of rules per switch."""
     dumps = [switches.ofctl("dump-flows", name) for name in switches.topology.switches]
     return [dump.count("actions=") for dump in dumps]
+
+
+def counted(switches: openvswitch.Switches, switch: str, destination: str) -> int:
+    """Packets by the counter of the rule for a destination, as it is at once."""
+    dump = switches.ofctl("dump-flows", switch, f"ipv6,ipv6_dst={destination}")
+    (packets,) = re.findall(r"n_packets=(\d+)", dump)
+    return int(packets)
 
 
 def tcp(network: Network) -> int:
