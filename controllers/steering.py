@@ -245,8 +245,14 @@ class Steering:
             if name in after and name not in carrying:
                 # It must be gone before packets come this way.
                 changes = plan.together
-            elif name in after:
+            elif name in after and not strand.then:
                 changes = plan.removals.setdefault(self._fabric.depth(name), {})
+            elif name in after and all(self._switches[there].ready for there in strand.then):
+                # A copy for the anchor must not be made several at the next switch: the anchor
+                # alone has the packets for a moment.
+                changes = plan.ordered.setdefault(self._fabric.depth(name), {})
+                if any(_with_own_address(rule.actions) for rule in rules):
+                    changes = plan.together
             elif name in carrying or self._unknown(owner):
                 # Packets may still come: a switch nearer to the LMA has not changed yet.
                 plan.held = True

@@ -375,6 +375,19 @@ def test_assisted_a_move_from_one_target_to_another_may_change_the_switch(assist
     assert not any(r.table == FLOWS and r.priority for t in assisted.tables().values() for r in t)
 
 
+def test_assisted_no_mag_gets_two_copies_when_the_ways_part_earlier(assisted: World) -> None:
+    """A copy for the anchor must not meet the rule that made the whole way."""
+    settle(assisted, AddFlow(id=4, flow=flow(8, HOME, 90), path=path(8, MAG3, anchor=MAG2)))
+    ways: list[list[str]] = []
+    assisted.request(MoveFlows(id=5, paths=(path(8, MAG1, MAG2, MAG3, anchor=MAG2),)))
+    assisted.deliver(watch=partial(note, assisted, ways))
+    assert ways[-1] == ["mag1", "mag2", "mag3"]
+    assisted.request(MoveFlows(id=6, paths=(path(8, MAG3, anchor=MAG2),)))
+    assisted.deliver(watch=partial(note, assisted, ways))
+    assert ways[-1] == ["mag3"]
+    assert all(way and len(set(way)) == len(way) for way in ways)
+
+
 # Requests
 
 
