@@ -4,7 +4,9 @@ A strand is what the rules of an owner with the same path have in common. For ea
 switch is on the path of now or of then. New rules where no packet of the strand passes come first,
 in any order. Where packets pass, switches change one after the other, the farthest from the LMA
 first: then a packet goes by old rules until it meets a changed switch, and from there on by new
-ones only, which all are there. Rules that only an old path has go last, when it has drained.
+ones only, which all are there. Rules of a strand that is to have none go from the nearest on: for
+some of its packets there may be no other rule at the farther ones. Rules that only an old path has
+go last, when it has drained.
 """
 
 from __future__ import annotations
@@ -27,9 +29,9 @@ Changes = dict[str, dict[Identity, RuleChange]]
 
 @dataclass(slots=True)
 class Plan:
-    """What is left to do for some owners. `ordered` and `removals` are by depth: the farthest
-    first, removals after everything else. `stale` is for when packets have drained; `waiting` are
-    the switches that aren't ready and that something has to be changed at first."""
+    """What is left to do for some owners. By depth: `ordered`, the farthest first, and after
+    everything else `removals`, the nearest first. `stale` is for when packets have drained;
+    `waiting` are the switches that aren't ready and that something has to be changed at first."""
 
     together: Changes = field(default_factory=dict)
     ordered: dict[int, Changes] = field(default_factory=dict)
@@ -42,10 +44,9 @@ class Plan:
         """What can be done at once; nothing: the new paths are in force, or a switch is missing."""
         if self.together:
             return self.together
-        for levels in (self.ordered, self.removals):
-            if levels:
-                return levels[max(levels)]
-        return {}
+        if self.ordered:
+            return self.ordered[max(self.ordered)]
+        return self.removals[min(self.removals)] if self.removals else {}
 
     @property
     def done(self) -> bool:
@@ -242,18 +243,19 @@ class Steering:
             own = [rule for rule in rules if switch.table.of(owner).get(rule.identity) is rule]
             if not own or not switch.ready:
                 continue
+            in_reach = all(self._switches[there].ready for there in strand.then)
             if name in after and name not in carrying:
                 # It must be gone before packets come this way.
                 changes = plan.together
-            elif name in after and not strand.then:
+            elif name in after and not strand.then and not self._may_be_sent(owner, strand, name):
                 changes = plan.removals.setdefault(self._fabric.depth(name), {})
-            elif name in after and all(self._switches[there].ready for there in strand.then):
+            elif name in after and strand.then and in_reach:
                 # A copy for the anchor must not be made several at the next switch: the anchor
                 # alone has the packets for a moment.
                 changes = plan.ordered.setdefault(self._fabric.depth(name), {})
                 if any(_with_own_address(rule.actions) for rule in rules):
                     changes = plan.together
-            elif name in carrying or self._unknown(owner):
+            elif name in after or name in carrying or self._unknown(owner):
                 # Packets may still come: a switch nearer to the LMA has not changed yet.
                 plan.held = True
                 continue
@@ -261,6 +263,16 @@ class Steering:
                 changes = plan.stale
             for rule in own:
                 _delete(changes, name, rule)
+
+    def _may_be_sent(self, owner: Owner, strand: Strand, name: str) -> bool:
+        """Whether packets may come to a switch by a rule that is out of reach. Without one of its
+        own, some might find no way from there."""
+        depth = self._fabric.depth(name)
+        return any(
+            not switch.ready and (nearer in strand.now or owner in switch.uncertain)
+            for nearer, switch in self._switches.items()
+            if self._fabric.depth(nearer) < depth
+        )
 
     def _unknown(self, owner: Owner) -> bool:
         return any(owner in switch.uncertain for switch in self._switches.values())

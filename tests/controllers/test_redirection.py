@@ -299,6 +299,44 @@ def test_a_selector_overtakes_another_one_of_its_flow(world: World, confirmed: b
     assert world.walk(packet(MN, 90)) == ["mag1"]
 
 
+def over_another_one(world: World) -> None:
+    """Flow 7 has some packets of flow 8, which takes the same way; all others go to MAG 2."""
+    settle(
+        world,
+        Attach(id=2, path=default(HOME, MAG2)),
+        AddFlow(id=3, flow=flow(7, HOME, 80, 95), path=path(7, MAG1)),
+        AddFlow(id=4, flow=flow(8, HOME, 88), path=path(8, MAG1)),
+    )
+
+
+@pytest.mark.parametrize("port", [80, 88])
+def test_a_removed_flow_loses_no_packet_where_another_one_stays(world: World, port: int) -> None:
+    """Its rules go where packets come first, and last where some of them would find none."""
+    over_another_one(world)
+    world.request(RemoveFlow(id=5, key=7))
+    one_by_one(world, (["mag1"], ["mag2"]), port)
+    assert world.walk(packet(MN, port)) == [{80: "mag2", 88: "mag1"}[port]]
+    world.wait(5)
+    assert not any(r.cookie & 0xFFFF == 7 for table in world.tables().values() for r in table)
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_rules_of_a_removed_flow_stay_behind_a_lost_switch(world: World, confirmed: bool) -> None:
+    over_another_one(world)
+    world.request(RemoveFlow(id=5, key=7))
+    if not confirmed:
+        world.disconnect("s2")
+    one_by_one(world, (["mag1"], ["mag2"]), 80)
+    world.disconnect("s2")
+    world.wait(60)
+    assert world.walk(packet(MN, 80)) == [["mag1"], ["mag2"]][confirmed]
+    world.connect("s2")
+    one_by_one(world, (["mag1"], ["mag2"]), 80)
+    world.wait(5)
+    assert world.walk(packet(MN, 80)) == ["mag2"]
+    assert not any(r.cookie & 0xFFFF == 7 for table in world.tables().values() for r in table)
+
+
 def test_what_a_lost_switch_sends_to_leftovers_still_finds_them(world: World) -> None:
     """The rules of a flow that has been removed, of which one is in a switch that is away."""
     settle(
