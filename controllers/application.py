@@ -174,7 +174,7 @@ class RedirectionApplication(Application):
                 datapath = self._datapaths.get(switch)
                 self._forget(switch)
                 if datapath is not None:
-                    datapath.close()
+                    datapath.abort()
             case Answer(connection, reply):
                 self._server.send(connection, reply)
             case Announce(connection, event):

@@ -8,9 +8,13 @@ waits for a message for ever, and the state that applications are told of stays 
 from __future__ import annotations
 
 import contextlib
+import socket
+import struct
 from typing import Any
 
 from controllers.framework import controller, ofp_handler
+
+RESET_AT_CLOSE = struct.pack("ii", 1, 0)  # struct linger
 
 
 class Connection(controller.Datapath):  # type: ignore[misc]
@@ -22,6 +26,17 @@ class Connection(controller.Datapath):  # type: ignore[misc]
         finally:
             self.close()
             self.send(b"", close_socket=True)
+
+    def abort(self) -> None:
+        """End the connection with a reset. An orderly end would be behind what the switch hasn't
+        acknowledged, which TCP repeats after ever longer times; a switch that has been out of reach
+        would notice it that late, and connect anew."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_AT_CLOSE)
+            # Whoever reads from it keeps it open.
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.socket.close()
 
 
 class Handshakes(ofp_handler.OFPHandler):  # type: ignore[misc]

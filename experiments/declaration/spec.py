@@ -187,7 +187,8 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         self._check_decision_maker()
         check_data_plane(self)
         for index, settings in enumerate(self.protocol.policies):
-            make_policy(settings, f"protocol.policies[{index}]")
+            counted = self.protocol.data_plane == "sdn-core"
+            make_policy(settings, f"protocol.policies[{index}]", counted=counted)
         for number, move in enumerate(self.moves):
             if move.flow not in self.flows:
                 raise ValueError(

@@ -53,13 +53,21 @@ class Testbed(NamedTuple):
     def kill(self, node: str) -> None:
         """SIGKILL the daemon of LMA, MAG or controller `node`: what it had in the kernel, and the
         rules of switches, stay."""
-        (child,) = [child for child in self.daemons if child.name == node]
-        self.daemons.remove(child)
+        child = self._take(node)
         child.kill()
         child.wait(EXIT_LIMIT_S)
 
+    def stop(self, node: str) -> None:
+        """Ask the daemon of `node` to end (SIGTERM); what it had in the kernel stays as well."""
+        end([self._take(node)])
+
+    def _take(self, node: str) -> Child:
+        (child,) = [child for child in self.daemons if child.name == node]
+        self.daemons.remove(child)
+        return child
+
     def start(self, node: str) -> None:
-        """Start the daemon of an LMA, MAG or controller that was killed."""
+        """Start the daemon of an LMA, MAG or controller that was killed or stopped."""
         main: Callable[..., None] = run_lma
         config: object = self.roles.lma
         if node in self.roles.mags:

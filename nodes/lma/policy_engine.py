@@ -32,9 +32,11 @@ class PolicyEngine:
         self._paths = paths
         self._outbox = outbox
         self._seen: dict[str, MobileNodeView] = {}
+        # Elsewhere a flow has rules only while it isn't where its tunnel leads, or none.
+        counted = config.data_plane == "sdn-core"
         self._policies: dict[str, list[Policy]] = {
             mn_id: [
-                make_policy(settings, f"mobile_nodes.{mn_id}.policies[{index}]")
+                make_policy(settings, f"mobile_nodes.{mn_id}.policies[{index}]", counted=counted)
                 for index, settings in enumerate(policy.policies)
             ]
             for mn_id, policy in config.mobile_nodes.items()

@@ -2,86 +2,89 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from experiments.analysis.event_log import read_events
 from experiments.engines.kernel_cache import Kernel
-from tests.system import wire
-from tests.system.guests import carry_out_check, make_job, put_job
+from nodes.wire.tool import decode_capture
+from tests.system import tables, wire
+from tests.system.guest_checks.decision_checks import DECISION_S
+from tests.system.steered import (
+    FIRST_KEY,
+    LMA,
+    MAG1,
+    MAG2,
+    MODES,
+    STAY,
+    A,
+    Course,
+    course,
+    path_to,
+)
 
-A, STAY = 1, 2
-LMA, MAG1, MAG2 = (IPv6Address(f"2001:db8:10::{n}") for n in ("1", "11", "12"))
-MODES = ("sdn-core", "sdn-assisted")
-
-
-class Course(NamedTuple):
-    folder: Path
-    result: dict[str, Any]
-
-    def at(self, interface: str, *, outbound: bool) -> list[wire.Datagram]:
-        capture = wire.read(self.folder / "wire" / f"{interface}.pcapng")
-        return wire.at(capture, interface, outbound=outbound)
-
-    def sent(self, flow: int) -> set[int]:
-        return set(wire.marks(self.at("cn-lma", outbound=True), flow))
-
-    def received(self, flow: int) -> dict[str, set[int]]:
-        """By access: what the MN got of a flow; every packet once."""
-        found = {}
-        for access in ("wlan", "cell"):
-            counts = wire.marks(self.at(f"mn-{access}", outbound=False), flow)
-            assert all(count == 1 for count in counts.values())
-            found[access] = set(counts)
-        assert not found["wlan"] & found["cell"]
-        return found
-
-    def in_tunnels(self, interface: str, flow: int, *, outbound: bool) -> list[wire.Datagram]:
-        """The tunnel packets of a flow."""
-        packets = [d for d in self.at(interface, outbound=outbound) if d.inner is not None]
-        return [d for d in packets if (d.innermost.mark or (0, 0))[0] == flow]
+TUNNEL_HEADER = {"sdn-core": 0, "sdn-assisted": 40}
+# Each mode with each framework, each prefix model, and each way and time of signalling a prefix.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "core": {"data_plane": "sdn-core"},
+    "core-shared-ryu": {"data_plane": "sdn-core", "prefix_model": "shared", "framework": "ryu"},
+    "core-on-send": {"data_plane": "sdn-core", "switch": "on-send"},
+    "core-at-attach": {"data_plane": "sdn-core", "prefix_delivery": "at-attach"},
+    "assisted-ryu": {"data_plane": "sdn-assisted", "framework": "ryu"},
+    "assisted-shared": {"data_plane": "sdn-assisted", "prefix_model": "shared"},
+    "assisted-on-send": {"data_plane": "sdn-assisted", "switch": "on-send"},
+    "assisted-hybrid": {"data_plane": "sdn-assisted", "prefix_model": "hybrid"},
+}
 
 
-def course(kernel: Kernel, folder: Path, check: str, **protocol: str) -> Course:
-    put_job(folder, make_job({"protocol": protocol}, network="sdn"))
-    return Course(folder, carry_out_check(kernel, folder, f"path_checks.{check}"))
-
-
-@pytest.fixture(scope="module", params=["sdn-core/os-ken", "sdn-assisted/os-ken", "sdn-core/ryu"])
+@pytest.fixture(scope="module", params=VARIANTS.values(), ids=VARIANTS.keys())
 def moved(
     request: pytest.FixtureRequest, kernel: Kernel, tmp_path_factory: pytest.TempPathFactory
 ) -> Course:
-    mode, _, framework = request.param.partition("/")
-    folder = tmp_path_factory.mktemp("moved")
-    return course(kernel, folder, "move", data_plane=mode, framework=framework)
+    return course(kernel, tmp_path_factory.mktemp("moved"), "path_checks.move", **request.param)
 
 
 @pytest.fixture
 def assisted(moved: Course) -> Course:
-    if not moved.in_tunnels("lma-s1", A, outbound=True):
+    if moved.mode != "sdn-assisted":
         pytest.skip("there are no tunnels in this mode")
     return moved
 
 
 def test_moves_there_and_back_lose_and_double_nothing(moved: Course) -> None:
     assert [answer["ok"] for answer in moved.result["answers"]] == [True, True]
-    assert moved.result["controller"]["state"] == "synchronized"
-    got = moved.received(A)
-    assert got["wlan"] | got["cell"] == moved.sent(A)
-    assert len(got["cell"]) > 50
+    assert not moved.lost(A)
+    assert len(moved.received(A)["cell"]) > 50
     assert moved.received(STAY) == {"wlan": moved.sent(STAY), "cell": set()}
+    moved.assert_each_packet_takes_one_way()
+    moved.assert_agreed(moved.result["end"])
 
 
 def test_uplink_arrives_too(moved: Course) -> None:
-    arrived = moved.at("cn-lma", outbound=False)
     for flow in (A, STAY):
-        left = set()
-        for interface in ("mn-wlan", "mn-cell"):
-            left |= set(wire.marks(moved.at(interface, outbound=True), flow))
-        assert left
-        assert set(wire.marks(arrived, flow)) == left
+        assert not moved.uplink_lost(flow)
+
+
+def test_the_prefix_comes_to_the_new_mag_as_its_model_says_rfc7864_3_2_3_3(
+    moved: Course,
+) -> None:
+    """With the move, or before, or not at all."""
+    capture = decode_capture(moved.folder / "wire" / "lma-s1.pcapng")
+    notified_s = []
+    for message in capture:
+        if message["message"] == "UpdateNotification":
+            seconds, _, fraction = message["time"].partition(".")
+            at_ns = int(seconds) * 1_000_000_000 + int(fraction) - moved.result["start_ns"]
+            notified_s.append(at_ns / 1e9)
+    if moved.protocol.prefix_model != "unique":
+        assert notified_s == []
+    elif moved.protocol.prefix_delivery == "on-move":
+        assert notified_s == pytest.approx([6.0], abs=0.001)
+    else:
+        # The first MAG gets the prefix of the access that attaches at 2 s, the other has its PBA.
+        assert notified_s == pytest.approx([2.0], abs=0.05)
 
 
 def test_the_label_that_the_sender_gave_arrives_rfc6437_3(moved: Course) -> None:
@@ -93,14 +96,14 @@ def test_the_label_that_the_sender_gave_arrives_rfc6437_3(moved: Course) -> None
                 assert datagram.flow_label == sent[datagram.mark]
 
 
-def test_in_the_core_nothing_is_in_a_tunnel(moved: Course) -> None:
-    if moved.in_tunnels("lma-s1", STAY, outbound=True):
-        pytest.skip("the mode has tunnels")
+def test_packets_have_the_headers_that_docs_sdn_says(moved: Course) -> None:
+    """Between LMA and MAG: those of a tunnel, or none."""
     for interface in ("lma-s1", "mag1-s3", "mag2-s4"):
         for outbound in (True, False):
-            kinds = {d.next_header for d in moved.at(interface, outbound=outbound)}
-            assert wire.IPV6_IN_IPV6 not in kinds
-            assert wire.UDP in kinds
+            packets = moved.at(interface, outbound=outbound)
+            data = [d for d in packets if d.innermost.mark is not None]
+            assert {d.innermost.length for d in data} == {236}
+            assert {d.length - d.innermost.length for d in data} == {TUNNEL_HEADER[moved.mode]}
 
 
 def test_a_flow_stays_in_its_anchors_tunnel_and_a_switch_changes_its_end(assisted: Course) -> None:
@@ -119,7 +122,7 @@ def test_a_flow_stays_in_its_anchors_tunnel_and_a_switch_changes_its_end(assiste
 def test_switches_count_the_flows(moved: Course) -> None:
     """With tunnels there is a rule, which counts, only while a flow is not at its anchor."""
     counted = {flow["fid"]: flow for flow in moved.result["statistics"]}
-    if moved.in_tunnels("lma-s1", STAY, outbound=True):
+    if moved.mode == "sdn-assisted":
         assert counted[STAY]["paths"] == []
         return
     (path,) = counted[STAY]["paths"]
@@ -130,58 +133,88 @@ def test_switches_count_the_flows(moved: Course) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_without_a_controller_the_lmas_tunnels_carry_what_moves_until_it_is_back(
+def test_copies_are_made_where_the_paths_part_rfc6089_5_3_6(
     kernel: Kernel, tmp_path: Path, mode: str
 ) -> None:
-    found = course(kernel, tmp_path, "away", data_plane=mode, fallback="tunnel")
-    assert found.result["first"]["ok"] is True
-    assert found.result["during"]["state"] == "unreachable"
-    assert found.result["after"]["state"] == "synchronized"
-    assert found.result["after"]["in_tunnels"] == 0
-    assert found.result["second"]["ok"] is True
-    got = found.received(A)
-    assert got["wlan"] | got["cell"] == found.sent(A)
-    assert len(got["cell"]) > 50
+    """A packet for both accesses leaves the LMA once, and s2 twice."""
+    found = course(kernel, tmp_path, "path_checks.copies", data_plane=mode)
+    assert [answer["ok"] for answer in found.result["answers"]] == [True, True]
+    seen = {
+        name: wire.marks(found.at(name, outbound=outbound), A)
+        for name, outbound in (
+            ("s1-s2", True),
+            ("s2-s3", True),
+            ("s2-s4", True),
+            ("mn-wlan", False),
+            ("mn-cell", False),
+        )
+    }
+    assert all(count == 1 for counts in seen.values() for count in counts.values())
+    assert set(seen["s1-s2"]) == found.sent(A)
+    assert seen["s2-s3"] == seen["mn-wlan"]
+    assert seen["s2-s4"] == seen["mn-cell"]
+    assert set(seen["mn-wlan"]) | set(seen["mn-cell"]) == found.sent(A), "none is lost"
+    # From 6 to 7.5 s, every 20 ms.
+    assert 70 <= len(seen["mn-wlan"] & seen["mn-cell"]) <= 77
+    rules = tables.ways(tables.read(found.result["both"]["tables"]), tables.FLOW)[FIRST_KEY]
+    both = {"s2": {"s3", "s4"}}
+    assert rules == ({**path_to("mag1"), **path_to("mag2"), **both} if mode == "sdn-core" else both)
+    found.assert_agreed(found.result["end"])
     assert found.received(STAY) == {"wlan": found.sent(STAY), "cell": set()}
-    fallen = found.in_tunnels("mag2-s4", A, outbound=False)
-    assert 0 in {d.flow_label for d in fallen}, "no rule of the controller's is for these"
-    if mode == "sdn-core":
-        assert len(fallen) < len(got["cell"]), "the controller is back, and the tunnel is left"
-        assert not found.in_tunnels("lma-s1", STAY, outbound=True), "this one never fell back"
-    else:
-        assert {d.flow_label for d in fallen} != {0}, "the controller is back: it knows the flow"
+    assert not found.uplink_lost(A)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_without_a_controller_moves_are_refused_and_flows_go_on(
-    kernel: Kernel, tmp_path: Path, mode: str
+@pytest.mark.parametrize("model", ["shared", "unique"])
+def test_with_tunnels_the_lma_follows_a_node_that_decides_rfc7864_3_1(
+    kernel: Kernel, tmp_path: Path, model: str
 ) -> None:
-    found = course(kernel, tmp_path, "away", data_plane=mode, fallback="refuse")
-    assert found.result["first"]["ok"] is False
-    assert "the controller is unreachable" in found.result["first"]["error"]
-    assert found.result["after"]["state"] == "synchronized"
-    assert found.result["second"]["ok"] is True
-    got = found.received(A)
-    assert got["wlan"] | got["cell"] == found.sent(A)
-    assert got["cell"]
+    """In `sdn-core` that is refused (tests/nodes/test_controller_config.py)."""
+    found = course(
+        kernel,
+        tmp_path,
+        "path_checks.deciding",
+        {"moves": []},
+        data_plane="sdn-assisted",
+        decision_maker="mn",
+        prefix_model=model,
+        prefix_delivery="at-attach",
+    )
+    assert found.result["bound"]["ok"]
+    assert not found.lost(A)
+    assert not found.uplink_lost(A)
+    found.assert_each_packet_takes_one_way()
+    found.assert_agreed(found.result["end"])
+    assert [flow["access"] for flow in found.result["end"]["flows"]] == [["cell"], ["wlan"]]
+    up = [d for d in found.at("mn-cell", outbound=True) if (d.mark or (0, 0))[0] == A]
+    # A packet every 20 ms, which is seen when it leaves the access' queue.
+    assert DECISION_S + 0.025 < found.at_s(up[0]) < DECISION_S + 0.046
+    # To the LMA 10 ms, to s2 20 ms, the way from there 27.1 ms; and the next packet at s2.
+    first = found.over("cell", A, 0, 20)[0]
+    assert 0.057 < found.at_s(first) - found.at_s(up[0]) < 0.078
     assert found.received(STAY) == {"wlan": found.sent(STAY), "cell": set()}
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_orders_that_are_overtaken_or_lost_leave_no_packet_behind(
-    kernel: Kernel, tmp_path: Path, mode: str
-) -> None:
-    found = course(kernel, tmp_path, "troubled", data_plane=mode)
-    overtaken, newer, lost, removed, removal = found.result["answers"]
-    assert "newer move" in overtaken["error"]
-    assert "the controller is unreachable" in lost["error"]
-    assert "removed" in removed["error"]
-    assert newer["ok"]
-    assert removal["ok"]
-    state = found.result["controller"]
-    assert (state["state"], state["waiting"], state["refused"]) == ("synchronized", 0, [])
-    assert found.result["flows"] == [[A, ["wlan"]]]
+def test_what_switches_count_moves_a_flow_off_a_full_access(kernel: Kernel, tmp_path: Path) -> None:
+    """Two flows of 12,500 octets/s each, and an access for 20,000: one of them goes."""
+    balance = {"kind": "load-balance", "capacities": {"wlan": 20_000, "cell": 100_000}}
+    found = course(
+        kernel,
+        tmp_path,
+        "path_checks.left_alone",
+        {"moves": []},
+        data_plane="sdn-core",
+        policies=[balance],
+    )
+    (event,) = [e for e in read_events(found.folder / "events", 0) if e.event == "triggered"]
+    assert event.detail["reason"] == "load of wlan is 125 %, of cell 0 %"
+    assert event.detail["fid"] == STAY, "the one with the least precedence"
+    assert not found.received(A)["cell"]
+    on_cell = found.over("cell", STAY, 0, 20)
+    # The packets begin at 5 s; the first report of a full second comes at 6.6 s.
+    assert 6.6 < found.at_s(on_cell[0]) < 6.8
     for flow in (A, STAY):
-        got = found.received(flow)
-        assert got["wlan"] | got["cell"] == found.sent(flow)
-        assert max(found.sent(flow)) in got["wlan"]
+        assert not found.lost(flow)
+        assert not found.uplink_lost(flow)
+    assert max(found.sent(STAY)) in found.received(STAY)["cell"]
+    found.assert_each_packet_takes_one_way()
+    found.assert_agreed(found.result["end"])

@@ -19,11 +19,13 @@ BUILT_IN = {
     "link-quality": "nodes.lma.policies.link_quality:LinkQualityPolicy",
     "load-balance": "nodes.lma.policies.load_balance:LoadBalancePolicy",
 }
+COUNTING = BUILT_IN["load-balance"]
 
 
-def make_policy(settings: Mapping[str, Any], source: str) -> Policy:
+def make_policy(settings: Mapping[str, Any], source: str, *, counted: bool) -> Policy:
     """The policy that `settings` describe: `kind` and what its class has in `Settings`, a msgspec
-    structure. Raises InputError, in which `source` says where the settings are."""
+    structure. `counted`: switches count the packets of each flow, wherever it goes. Raises
+    InputError, in which `source` says where the settings are."""
     kind = settings.get("kind", MISSING)
     expected = f"expected one of {', '.join(BUILT_IN)}, or a class as package.module:Class"
     if not isinstance(kind, str):
@@ -36,5 +38,8 @@ def make_policy(settings: Mapping[str, Any], source: str) -> Policy:
     if found is None or not hasattr(found, "Settings"):
         raise InputError(source, "kind", kind, expected)
     rest = {key: value for key, value in settings.items() if key != "kind"}
+    if BUILT_IN.get(kind, kind) == COUNTING and rest.get("capacities") and not counted:
+        why = 'expected none but with data_plane "sdn-core", where switches count all flows'
+        raise InputError(f"{source} ({kind})", "capacities", rest["capacities"], why)
     policy: Policy = found(convert(rest, found.Settings, f"{source} ({kind})"))
     return policy

@@ -162,6 +162,14 @@ def test_natively_nobody_sees_what_the_mn_decides() -> None:
     on_switches(data_plane="sdn-assisted", decision_maker="mn", prefix_delivery="at-attach")
 
 
+def test_capacities_of_a_policy_need_switches_that_count_all_flows() -> None:
+    balance = {"kind": "load-balance", "capacities": {"wlan": 20_000}}
+    for mode in ("sdn-assisted", "tunnel"):
+        with pytest.raises(InputError, match=r'capacities is .* data_plane "sdn-core"'):
+            on_switches(data_plane=mode, policies=[balance])
+    on_switches(data_plane="sdn-core", policies=[balance])
+
+
 def test_each_of_several_mobile_nodes_has_its_identifier_and_its_accesses_rfc5213_6_2() -> None:
     spec = changed(run_spec("unique"), "topology", "nodes", "mn", "count", value=3)
     lma, mags, mns, _ = configured(spec)

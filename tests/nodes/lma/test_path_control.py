@@ -17,6 +17,7 @@ from nodes.controller_config import FABRIC_GATEWAY, ControllerConfig
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.lma.path_carriers import WantedPaths
 from nodes.lma.path_control import PathControl
+from nodes.strict import InputError
 from nodes.wire.traffic_selector import IPv6TrafficSelector
 from tests.domain import LMA, Domain, Network
 
@@ -674,6 +675,12 @@ def test_rates_of_flows_trigger_a_policy() -> None:
         network.run(1)
     assert way(network) == (Domain.MAG1,)
     assert any("95 %" in str(log.details.get("reason")) for _, log in network.logs)
+
+
+def test_rates_of_flows_need_switches_that_count_all_of_them() -> None:
+    balance = {"kind": "load-balance", "capacities": {"wlan": 10_000}}
+    with pytest.raises(InputError, match=r"policies\[0\] \(load-balance\): capacities is"):
+        configured("sdn-assisted", policy={"policies": (balance,)})
 
 
 def fails(op: str, error: str, *, once: bool = False) -> Any:

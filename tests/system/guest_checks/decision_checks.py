@@ -16,12 +16,12 @@ def mobile_node(folder: Path) -> dict[str, Any]:
     with scenario(folder) as course:
         course.attach()
         for fid, port in ((1, 5001), (2, 5003)):
-            _bind(course, fid, port, "mn-wlan")
+            bind(course, fid, port, "mn-wlan")
         course.start_traffic()
         course.until(DECISION_S - 0.5)
         course.order("stay", "cell")
         course.until(DECISION_S)
-        bound = _bind(course, 1, 5001, "mn-cell")
+        bound = bind(course, 1, 5001, "mn-cell")
         course.until(END_S)
         course.stop_traffic()
         return {
@@ -47,7 +47,7 @@ def link_quality(folder: Path) -> dict[str, Any]:
         return {"start_ns": course.unix_ns, "flows": course.ask("flows")}
 
 
-def _bind(course: Scenario, fid: int, port: int, interface: str) -> dict[str, Any]:
+def bind(course: Scenario, fid: int, port: int, interface: str) -> dict[str, Any]:
     request = {
         "op": "bind-flow",
         "fid": fid,

@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 from experiments.emulation.roles import MN_ID
-from tests.system.guest_checks.scenario import scenario
+from tests.system.guest_checks.decision_checks import DECISION_S, bind
+from tests.system.guest_checks.scenario import Scenario, scenario
 from topologies.namespaces import socket_in
 
 LINKS = (
     ("cn", "cn-lma"),
     ("lma", "lma-s1"),
+    ("s1", "s1-s2"),
+    ("s2", "s2-s3"),
+    ("s2", "s2-s4"),
     ("mag1", "mag1-s3"),
     ("mag2", "mag2-s4"),
     ("mn", "mn-wlan"),
     ("mn", "mn-cell"),
 )
 AUTO_FLOW_LABELS = Path("/proc/sys/net/ipv6/auto_flowlabels")
+
+
+def rules(course: Scenario) -> dict[str, str]:
+    """By switch."""
+    switches = course.bed.switches
+    assert switches is not None
+    names = course.network.topology.switches
+    return {name: switches.ofctl("dump-flows", name) for name in names}
+
+
+def state(course: Scenario) -> dict[str, Any]:
+    """What the LMA says, and what the switches have."""
+    return {
+        "at_ns": time.time_ns(),
+        "controller": course.ask("controller"),
+        "bindings": course.ask("bindings"),
+        "flows": course.ask("flows"),
+        "tables": rules(course),
+    }
 
 
 def move(folder: Path) -> dict[str, Any]:
@@ -33,55 +57,46 @@ def move(folder: Path) -> dict[str, Any]:
         course.order("a", "wlan")
         course.until(9.5)
         return {
+            "start_ns": course.unix_ns,
             "answers": course.answers(2),
-            "controller": course.ask("controller"),
+            "end": state(course),
             "statistics": course.ask("flow-statistics"),
         }
 
 
-def away(folder: Path) -> dict[str, Any]:
-    """The controller is gone at 5 s and back at 5.4 s: an order to move at 5.2 s, and at 8.5 s one
-    to move, or back if that has been done."""
+def copies(folder: Path) -> dict[str, Any]:
+    """Flow `a` goes over both accesses from 6 s on, and from 7.5 s on over the second alone."""
     with scenario(folder, LINKS) as course:
+        found: dict[str, Any] = {"start_ns": course.unix_ns}
         course.attach()
         course.start_traffic()
-        course.until(5.0)
-        course.bed.kill("controller")
-        course.until(5.2)
-        course.order("a", "cell")
-        (first,) = course.answers(1)
-        during = course.ask("controller")
-        course.until(5.4)
-        course.bed.start("controller")
-        course.until(8.5)
-        after = course.ask("controller")
-        course.order("a", "wlan" if first["ok"] else "cell")
-        course.until(9.5)
-        return {"first": first, "during": during, "after": after, "second": course.answers(1)[0]}
-
-
-def troubled(folder: Path) -> dict[str, Any]:
-    """Two moves of flow `a` in quick succession at 5 s; one at 6 s, during which the controller
-    goes, to be back at 6.4 s; and at 8.5 s one of flow `stay`, which is removed while it moves."""
-    with scenario(folder, LINKS) as course:
-        course.attach()
-        course.start_traffic()
-        course.until(5.0)
-        course.order("a", "cell")
-        course.order("a", "wlan")
         course.until(6.0)
+        course.session.send({"op": "move-flow", "mn": MN_ID, "fid": 1, "to": ["wlan", "cell"]})
+        course.until(7.4)
+        found["both"] = state(course)
+        course.until(7.5)
         course.order("a", "cell")
-        # The MAG has the prefix since 5 s. The request has taken 10 ms, the first rules another 10.
-        course.until(6.025)
-        course.bed.kill("controller")
-        course.until(6.4)
-        course.bed.start("controller")
-        course.until(8.5)
-        course.order("stay", "cell")
-        course.session.send({"op": "remove-flow", "mn": MN_ID, "fid": 2})
         course.until(9.5)
-        return {
-            "answers": sorted(course.answers(5), key=lambda answer: int(answer["id"])),
-            "controller": course.ask("controller"),
-            "flows": [(flow["fid"], flow["access"]) for flow in course.ask("flows")],
-        }
+        return {**found, "answers": course.answers(2), "end": state(course)}
+
+
+def deciding(folder: Path) -> dict[str, Any]:
+    """The node sends flow `a` over the cell from DECISION_S on."""
+    with scenario(folder, LINKS) as course:
+        course.attach()
+        for fid, port in ((1, 5001), (2, 5003)):
+            bind(course, fid, port, "mn-wlan")
+        course.start_traffic()
+        course.until(DECISION_S)
+        bound = bind(course, 1, 5001, "mn-cell")
+        course.until(9.5)
+        return {"start_ns": course.unix_ns, "bound": bound, "end": state(course)}
+
+
+def left_alone(folder: Path) -> dict[str, Any]:
+    """Nobody orders anything."""
+    with scenario(folder, LINKS) as course:
+        course.attach()
+        course.start_traffic()
+        course.until(9.5)
+        return {"start_ns": course.unix_ns, "end": state(course)}

@@ -19,7 +19,7 @@ RULE = {"fid": 9, "priority": 9, "selector": {"start_traffic_class": 184}, "acce
 
 
 def policy(kind: str, **settings: Any) -> Policy:
-    return make_policy({"kind": kind, **settings}, "test")
+    return make_policy({"kind": kind, **settings}, "test", counted=True)
 
 
 def node(
@@ -60,13 +60,13 @@ def moves(found: Any) -> list[tuple[int, int]]:
 )
 def test_wrong_settings_are_named(settings: dict[str, Any], key: str) -> None:
     with pytest.raises(InputError) as caught:
-        make_policy(settings, "mobile_nodes.mn.policies[0]")
+        make_policy(settings, "mobile_nodes.mn.policies[0]", counted=True)
     assert key in str(caught.value)
     assert "mobile_nodes.mn.policies[0]" in str(caught.value)
 
 
 def test_a_class_from_elsewhere_is_a_policy() -> None:
-    named = make_policy({"kind": BUILT_IN["load-balance"], "high": 95}, "test")
+    named = make_policy({"kind": BUILT_IN["load-balance"], "high": 95}, "test", counted=True)
     assert moves(named.decide(node({"load": 94}, {"load": 1}, f1=1), 0.0)) == []
     assert moves(named.decide(node({"load": 96}, {"load": 1}, f1=1), 0.0)) == [(1, 2)]
 
@@ -144,6 +144,14 @@ def test_load_balance_leaves_alone_what_is_not_full_or_has_no_room(
     wlan: dict[str, int], cell: dict[str, int] | None
 ) -> None:
     assert policy("load-balance").decide(node(wlan, cell, f1=1), 0.0) == ()
+
+
+@pytest.mark.parametrize("kind", ["load-balance", BUILT_IN["load-balance"]])
+def test_capacities_need_switches_that_count_all_flows(kind: str) -> None:
+    settings = {"kind": kind, "capacities": {"wlan": 1_000}}
+    with pytest.raises(InputError, match=r'capacities is .* data_plane "sdn-core"'):
+        make_policy(settings, "test", counted=False)
+    assert make_policy({"kind": kind}, "test", counted=False)
 
 
 def test_counted_octets_are_the_load_where_capacities_say_so() -> None:
