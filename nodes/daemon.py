@@ -1,7 +1,8 @@
 """The loop that connects a protocol core to sockets, the kernel and time.
 
 One thread waits on file descriptors until one is readable or the core's timer is due, hands the
-core what came, and carries out the actions that it returns, in order, each before the next.
+core what came, and carries out the actions that it returns, in order, each before the next. Several
+nodes may share the thread.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import random
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nodes.actions import NOBODY, Action, Instant, Log, Reply, Send
 from nodes.config import DaemonConfig
@@ -37,6 +38,14 @@ class Core(Protocol):
     def handle_timer(self, now: Instant) -> None: ...
 
 
+class Place(NamedTuple):
+    """Where a node is that shares its process with others: `selector` is that of all, `enter` moves
+    the process to the node's network namespace."""
+
+    selector: selectors.BaseSelector
+    enter: Callable[[], None]
+
+
 def now() -> Instant:
     return Instant(time.monotonic(), time.time_ns())
 
@@ -51,7 +60,13 @@ def random_source(config: DaemonConfig, node: str) -> random.Random:
 class Daemon:
     """`perform` carries out the actions that this class doesn't know."""
 
-    def __init__(self, core: Core, events: EventWriter, perform: Callable[[Action], None]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        events: EventWriter,
+        perform: Callable[[Action], None],
+        place: Place | None = None,
+    ) -> None:
         self._core = core
         self._events = events
         self._perform = perform
@@ -59,8 +74,8 @@ class Daemon:
         self._reply: Callable[[Reply], None] | None = None
         self._problems: dict[IPv6Address, ParameterProblems] = {}
         # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
-        self._selector = selectors.SelectSelector()
-        self._stopping = False
+        self.selector = selectors.SelectSelector() if place is None else place.selector
+        self.enter = _stay if place is None else place.enter
 
     def watch(
         self,
@@ -71,13 +86,14 @@ class Daemon:
         """Call `handler` when there is something to read and, if given, `writable` when something
         can be written. A later call for the same object replaces an earlier one."""
         events = selectors.EVENT_READ | (0 if writable is None else selectors.EVENT_WRITE)
-        if readable in self._selector.get_map():
-            self._selector.modify(readable, events, (handler, writable))
+        data = _Watched(self, handler, writable)
+        if readable in self.selector.get_map():
+            self.selector.modify(readable, events, data)
         else:
-            self._selector.register(readable, events, (handler, writable))
+            self.selector.register(readable, events, data)
 
     def forget(self, readable: Readable) -> None:
-        self._selector.unregister(readable)
+        self.selector.unregister(readable)
 
     def reply_with(self, reply: Callable[[Reply], None]) -> None:
         """Hand replies to requests to `reply`."""
@@ -102,36 +118,30 @@ class Daemon:
 
     def run(self, ready: Callable[[], None] | None = None) -> None:
         """Until SIGTERM or SIGINT. `ready` is called once everything is listening."""
-        wake_up, wake_up_writer = os.pipe()
-        os.set_blocking(wake_up_writer, False)
-        previous = signal.set_wakeup_fd(wake_up_writer)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: None)
-        self._selector.register(wake_up, selectors.EVENT_READ, (self._stop, None))
-        try:
-            self.carry_out()
-            self._events.write("started")
-            if ready is not None:
-                ready()
-            while not self._stopping:
-                for key, events in self._selector.select(self._until_timer()):
-                    readable, writable = key.data
-                    if events & selectors.EVENT_READ:
-                        readable()
-                    if events & selectors.EVENT_WRITE and writable is not None:
-                        writable()
-                due = self._core.timer()
-                if due is not None and due <= time.monotonic():
-                    self._core.handle_timer(now())
-                self.carry_out()
-        finally:
-            self._events.write("stopped")
-            signal.set_wakeup_fd(previous)
-            self._selector.close()
-            for problems in self._problems.values():
-                problems.close()
-            os.close(wake_up)
-            os.close(wake_up_writer)
+        run_together([self], ready)
+
+    def begin(self) -> None:
+        self.carry_out()
+        self._events.write("started")
+
+    def due(self) -> float | None:
+        """When the core's timer is, in monotonic s."""
+        return self._core.timer()
+
+    def is_due(self) -> bool:
+        due = self._core.timer()
+        return due is not None and due <= time.monotonic()
+
+    def go_on(self) -> None:
+        """What is due by now, and what follows from that or from what came."""
+        if self.is_due():
+            self._core.handle_timer(now())
+        self.carry_out()
+
+    def end(self) -> None:
+        self._events.write("stopped")
+        for problems in self._problems.values():
+            problems.close()
 
     def carry_out(self) -> None:
         """Do what the core asked for since the last time."""
@@ -153,13 +163,6 @@ class Daemon:
             case _:
                 self._perform(action)
 
-    def _stop(self) -> None:
-        self._stopping = True
-
-    def _until_timer(self) -> float | None:
-        due = self._core.timer()
-        return None if due is None else max(0.0, due - time.monotonic())
-
     def _decode(self, mobility: MobilitySocket, received: Received) -> Message | None:
         """RFC 6275 section 9.2: an unknown type is answered with a Binding Error, a wrong payload
         protocol or header length with a Parameter Problem; what else is malformed is dropped."""
@@ -174,3 +177,67 @@ class Daemon:
             if isinstance(error, (BadPayloadProto, HeaderTooShort)):
                 self._problems[mobility.address].send(received, error.offset)
         return None
+
+
+class _Watched(NamedTuple):
+    """What to do for `daemon` when a descriptor is ready."""
+
+    daemon: Daemon
+    readable: Callable[[], None]
+    writable: Callable[[], None] | None
+
+
+def run_together(daemons: Sequence[Daemon], ready: Callable[[], None] | None = None) -> None:
+    """Until SIGTERM or SIGINT. All have the same selector, which is closed at the end; with several
+    each is entered before something is done for it. `ready` is called once all are listening."""
+    selector = daemons[0].selector
+    wake_up, wake_up_writer = os.pipe()
+    os.set_blocking(wake_up_writer, False)
+    previous = signal.set_wakeup_fd(wake_up_writer)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    selector.register(wake_up, selectors.EVENT_READ, None)
+    try:
+        for daemon in daemons:
+            daemon.enter()
+            daemon.begin()
+        if ready is not None:
+            ready()
+        while _turn(selector, daemons):
+            pass
+    finally:
+        for daemon in daemons:
+            daemon.end()
+        signal.set_wakeup_fd(previous)
+        selector.close()
+        os.close(wake_up)
+        os.close(wake_up_writer)
+
+
+def _turn(selector: selectors.BaseSelector, daemons: Sequence[Daemon]) -> bool:
+    """Wait for something to do and do it; False if the process was asked to end."""
+    going_on = True
+    timers = [due for daemon in daemons if (due := daemon.due()) is not None]
+    wait = max(0.0, min(timers) - time.monotonic()) if timers else None
+    concerned: dict[Daemon, None] = {}
+    for key, events in selector.select(wait):
+        if key.data is None:
+            going_on = False
+            continue
+        watched: _Watched = key.data
+        watched.daemon.enter()
+        if events & selectors.EVENT_READ:
+            watched.readable()
+        if events & selectors.EVENT_WRITE and watched.writable is not None:
+            watched.writable()
+        concerned[watched.daemon] = None
+    for daemon in daemons:
+        # One alone goes on anyway: each look at the clock takes time where time is virtual.
+        if len(daemons) == 1 or daemon in concerned or daemon.is_due():
+            daemon.enter()
+            daemon.go_on()
+    return going_on
+
+
+def _stay() -> None:
+    """A node alone in its process is where the process is."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import selectors
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from nodes.access_operations import operate_mag, operate_mn
 from nodes.actions import Action, Advertise, OpenTunnel, ProbeNeighbour, SendOnLink, Solicit
@@ -16,9 +18,10 @@ from nodes.config import (
 )
 from nodes.control import ControlServer
 from nodes.control_requests import LmaRequest, MagRequest, MnRequest
-from nodes.daemon import Daemon, now, random_source
+from nodes.daemon import Daemon, Place, now, random_source, run_together
 from nodes.event_log import EventWriter
 from nodes.kernel.access_links import AccessLinks
+from nodes.kernel.link_monitor import LinkMonitor
 from nodes.kernel.lma_forwarding import LmaForwarding
 from nodes.kernel.mag_forwarding import MagForwarding
 from nodes.kernel.mn_forwarding import COMPARED_OCTETS, COPIES_QUEUE, MnForwarding
@@ -28,9 +31,9 @@ from nodes.kernel.routing import Routing
 from nodes.kernel.sockets import (
     ALL_ROUTERS,
     DiscoverySocket,
-    LinkMonitor,
     LinkSocket,
     MobilitySocket,
+    interface_with,
 )
 from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
@@ -179,6 +182,32 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
 
 def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
     """Serve as mobile node in this network namespace until SIGTERM or SIGINT."""
+    with _mobile_node(config, name) as daemon:
+        daemon.run(ready)
+
+
+class PlacedNode(NamedTuple):
+    """`enter` moves the process to the node's network namespace."""
+
+    config: MnConfig
+    name: str
+    enter: Callable[[], None]
+
+
+def run_mns(nodes: Sequence[PlacedNode], ready: Ready = None) -> None:
+    """Serve as several mobile nodes until SIGTERM or SIGINT. Alone in a process, each would take
+    20 times as much memory."""
+    with contextlib.ExitStack() as stack:
+        daemons = []
+        selector = selectors.SelectSelector()
+        for config, name, enter in nodes:
+            enter()
+            daemons.append(stack.enter_context(_mobile_node(config, name, Place(selector, enter))))
+        run_together(daemons, ready)
+
+
+@contextlib.contextmanager
+def _mobile_node(config: MnConfig, name: str, place: Place | None = None) -> Iterator[Daemon]:
     core = MobileNode(config, random_source(config, name).randrange(SEQUENCE_MODULUS))
     forwarding = MnForwarding(config)
     discovery = DiscoverySocket((ROUTER_ADVERTISEMENT,))
@@ -206,11 +235,11 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
                 except MalformedMessage as error:
                     events.write("malformed", {"source": received.source, "why": str(error)})
                     continue
-                interface = _interface_with(routing, received.interface, config)
+                interface = interface_with(received.interface, config.access_interfaces)
                 if interface is not None and isinstance(message, RouterAdvertisement):
                     core.router_advertised(interface, received.source, message, now())
 
-        daemon = Daemon(core, events, perform)
+        daemon = Daemon(core, events, perform, place)
         daemon.watch(discovery, advertised)
         if link is not None:
 
@@ -223,7 +252,7 @@ def run_mn(config: MnConfig, name: str = "mn", ready: Ready = None) -> None:
         control = _serve_control(config, MnRequest, daemon, partial(operate_mn, core))
         _watch_links(daemon, routing, config.access_interfaces, core)
         try:
-            daemon.run(ready)
+            yield daemon
         finally:
             if control is not None:
                 control.close()
@@ -298,15 +327,19 @@ def _watch_links(
     known = dict.fromkeys(interfaces, False)
 
     def look() -> None:
-        monitor.drain()
+        look_at(monitor.drain())
+
+    def look_at(changed: set[str] | None) -> None:
         for interface in interfaces:
+            if changed is not None and interface not in changed:
+                continue
             up = routing.is_up(interface)
             if up != known[interface]:
                 known[interface] = up
                 (core.link_up if up else core.link_down)(interface, now())
 
     daemon.watch(monitor, look)
-    look()
+    look_at(None)
 
 
 def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> None:
@@ -315,7 +348,3 @@ def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> No
     message = RouterSolicitation(source_link_layer_address=link_layer)
     data = encode(message, source, ALL_ROUTERS)
     discovery.send(data, source, ALL_ROUTERS, routing.index(interface))
-
-
-def _interface_with(routing: Routing, index: int, config: MnConfig) -> str | None:
-    return next((name for name in config.access_interfaces if routing.index(name) == index), None)

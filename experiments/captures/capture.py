@@ -23,10 +23,12 @@ from typing import BinaryIO, NamedTuple
 from experiments.captures.capture_plan import (
     BLOCK_BYTES,
     CHANNEL_FRAME_BYTES,
+    CONTROL_FRAME_BYTES,
     DATA_FRAME_BYTES,
     Place,
     channel_frames,
     channels,
+    control_frames,
     expected_frames,
     places,
     ring_bytes,
@@ -63,8 +65,6 @@ _FRAME_HEAD = struct.Struct("=IIIHHII")
 # The kernel's offset of the Ethernet header in a frame.
 FRAME_OVERHEAD = 66
 
-CONTROL_FRAME_BYTES = 2048
-CONTROL_FRAMES = 512
 # Of layer-2 signalling on an access link: two for an attachment, and a few that are repeated.
 ATTACHMENT_FRAMES = 64
 # A guest gets what its rings take; a mistake in an experiment must not take the machine's memory.
@@ -255,7 +255,7 @@ def _control_filter(spec: RunSpec, role: Role) -> tuple[list[Instruction], int] 
     """What of an interface belongs in control.pcapng, and how many frames at most: Mobility
     Headers at the LMA, and at the MN the messages of layer-2 signalling."""
     if role is Role.LMA:
-        return accept_next_headers([NH_MOBILITY]), CONTROL_FRAMES
+        return accept_next_headers([NH_MOBILITY]), control_frames(spec)
     if role is Role.MN and spec.protocol.attachment == "layer-2":
         return accept_ethertype(ETHERTYPE), ATTACHMENT_FRAMES
     return None

@@ -17,6 +17,10 @@ from topologies.plan import PACKET_BYTES, other_end
 
 BLOCK_BYTES = 65536
 DATA_FRAME_BYTES = 256
+# Of Mobility Headers at the LMA: in a direction as much as ever was seen with one mobile node, and
+# of each further one its attachments and moves, some of them repeated.
+CONTROL_FRAME_BYTES = 2048
+CONTROL_FRAMES, CONTROL_FRAMES_PER_NODE = 512, 8
 # Of a connection of the controller. Rules that are sent together may make one long segment.
 CHANNEL_FRAME_BYTES = 4096
 CHANNEL_FRAMES, CHANNEL_FRAMES_PER_S = 256, 8
@@ -144,6 +148,14 @@ def ring_bytes(spec: RunSpec) -> int:
         for both in expected_frames(spec).values()
         for count in both
     )
+
+
+def control_frames(spec: RunSpec) -> int:
+    """Frames of a ring for Mobility Headers at the LMA: whole blocks."""
+    per_block = BLOCK_BYTES // CONTROL_FRAME_BYTES
+    others = len(mobile_nodes(spec.topology)) - 1
+    wanted = CONTROL_FRAMES + CONTROL_FRAMES_PER_NODE * others
+    return math.ceil(wanted / per_block) * per_block
 
 
 def channel_frames(spec: RunSpec) -> int:

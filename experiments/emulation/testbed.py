@@ -7,7 +7,8 @@ import gc
 import os
 import resource
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +20,19 @@ from experiments.declaration.spec import RunSpec
 from experiments.emulation.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.emulation.traffic import correspondent_address, flow_ids
 from nodes.control_client import Session
-from nodes.daemons import run_lma, run_mag, run_mn
+from nodes.daemons import PlacedNode, run_lma, run_mag, run_mn, run_mns
 from topologies import openvswitch
 from topologies.model import Role
-from topologies.namespaces import Child, fork_into, set_timer_slack
+from topologies.namespaces import Child, enter, fork_into, set_timer_slack
 from topologies.network import Network, running
 
 READY_LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
 UDP, TCP = 17, 6
 PRIORITY_STEP = 10
-DESCRIPTORS, DESCRIPTORS_PER_MN = 128, 3
+DESCRIPTORS, NAMESPACE_DESCRIPTORS, NODE_DESCRIPTORS = 128, 2, 10
+# Their loop waits with select(), which knows descriptors below 1024 only.
+MOBILE_NODES_PER_PROCESS = 20
 
 
 class RunFailed(RuntimeError):
@@ -107,15 +110,35 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
         children.append(start(network, lma, run_lma, roles.lma, folder))
         for mag, config in roles.mags.items():
             children.append(start(network, mag, run_mag, config, folder))
-        for mn, mn_config in roles.mns.items():
-            children.append(start(network, mn, run_mn, mn_config, folder))
+        for group in _groups(list(roles.mns)):
+            children.append(_start_mobile_nodes(network, group, roles, folder))
         yield Testbed(network, roles, children, folder, switches)
 
 
+def _groups(mns: Sequence[str]) -> list[Sequence[str]]:
+    """Mobile nodes that share a process: the first has its own, as in runs where it is alone."""
+    rest, size = mns[1:], MOBILE_NODES_PER_PROCESS
+    return [mns[:1], *(rest[first : first + size] for first in range(0, len(rest), size))]
+
+
+def _start_mobile_nodes(network: Network, mns: Sequence[str], roles: Roles, folder: Path) -> Child:
+    first, last = mns[0], mns[-1]
+    if first == last:
+        return start(network, first, run_mn, roles.mns[first], folder)
+    nodes = [PlacedNode(roles.mns[mn], mn, partial(enter, network.namespace(mn))) for mn in mns]
+
+    def serve(nodes: Sequence[PlacedNode], _: str, ready: Callable[[], None]) -> None:
+        run_mns(nodes, ready)
+
+    return start(network, first, serve, nodes, folder, f"{first}-{last}")
+
+
 def allow_descriptors(mns: int) -> None:
-    """A namespace and a process for each mobile node are more than a guest begins with."""
+    """A namespace for each mobile node, and sockets of those in one process, are more than a guest
+    begins with."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS + DESCRIPTORS_PER_MN * (mns - 1)
+    together = min(mns, MOBILE_NODES_PER_PROCESS)
+    wanted = DESCRIPTORS + NAMESPACE_DESCRIPTORS * mns + NODE_DESCRIPTORS * together
     if mns > 1 and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(hard, wanted)))
 
@@ -129,19 +152,26 @@ def end(children: list[Child]) -> None:
 
 
 def start(
-    network: Network, node: str, main: Callable[..., None], config: object, folder: Path
+    network: Network,
+    node: str,
+    main: Callable[..., None],
+    config: object,
+    folder: Path,
+    name: str | None = None,
 ) -> Child:
-    """Fork a daemon into its node and wait until it serves."""
+    """Fork a daemon, called `name` if not after its node, into the node and wait until it
+    serves."""
+    name = name or node
     reader, writer = os.pipe()
-    log = folder / "logs" / f"{node}.txt"
+    log = folder / "logs" / f"{name}.txt"
     child = fork_into(
-        network.namespace(node), _serve, main, config, node, writer, log=log, name=node
+        network.namespace(node), _serve, main, config, node, writer, log=log, name=name
     )
     os.close(writer)
     try:
         if not select.select([reader], [], [], READY_LIMIT_S)[0] or not os.read(reader, 1):
             end([child])
-            raise RunFailed(f"{node} did not start: {log.read_text(errors='replace')}")
+            raise RunFailed(f"{name} did not start: {log.read_text(errors='replace')}")
     finally:
         os.close(reader)
     return child

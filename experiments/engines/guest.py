@@ -34,8 +34,8 @@ MEMORY_MIB = 112
 RINGS_MIB = 8  # of these, for captured packets
 # Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
-# What the daemon of a further mobile node doesn't share with the others.
-MOBILE_NODE_MIB = 8
+# A further mobile node: its namespace 0.6, its share of a daemon 0.9, what others know of it 0.3.
+MOBILE_NODE_MIB = 2
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
 VIRTUAL_EPOCH_NS = 1_767_225_600_000_000_000
 

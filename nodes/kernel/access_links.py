@@ -9,7 +9,7 @@ from ipaddress import IPv6Address
 from nodes.actions import Action, Advertise, Instant, ProbeNeighbour, TearDownLink, UseLinkLocal
 from nodes.config import MagConfig
 from nodes.kernel.routing import Routing
-from nodes.kernel.sockets import DiscoverySocket
+from nodes.kernel.sockets import DiscoverySocket, interface_with
 from nodes.link_layer import link_local_address
 from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.neighbour_discovery import (
@@ -59,7 +59,7 @@ class AccessLinks:
     def receive(self, core: MobileAccessGateway, now: Callable[[], Instant]) -> None:
         """Hand to `core` what came from mobile nodes; what is malformed is dropped."""
         while (received := self._discovery.receive()) is not None:
-            interface = self._interface(received.interface)
+            interface = interface_with(received.interface, self._config.interfaces)
             if interface is None:
                 continue
             try:
@@ -75,10 +75,6 @@ class AccessLinks:
     def close(self) -> None:
         self._discovery.close()
         self._routing.close()
-
-    def _interface(self, index: int) -> str | None:
-        names = self._config.interfaces
-        return next((name for name in names if self._routing.index(name) == index), None)
 
     def _address(self, interface: str) -> None:
         """The addresses that are the same on all access links of the domain (RFC 5213 section

@@ -30,7 +30,7 @@ from nodes.actions import (
     RoutePrefix,
     UnroutePrefix,
 )
-from nodes.classifier import Classification, ClassifiedRow, FiveTuple, classify
+from nodes.classifier import ClassifiedRow, Classifier, FiveTuple
 from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.flow_mobility_cache import FlowAction
 from nodes.kernel.flow_labels import (
@@ -112,7 +112,8 @@ class LmaForwarding:
         self._prefixes: set[IPv6Network] = set()
         self._flows: dict[int, ClassifiedRow] = {}
         self._targets: dict[int, tuple[int, ...]] = {}
-        self._installed = Classification({}, ())
+        self._unclassified: set[int] = set()
+        self._classifier = Classifier()
         if fabric is not None:
             self._routing.set_neighbour(fabric, FABRIC_GATEWAY, FABRIC_MAC)
             self._marks[FABRIC_GATEWAY] = FABRIC_MARK
@@ -138,6 +139,7 @@ class LmaForwarding:
                     self._nftables.run(f"delete element {TABLE} home_prefixes {{ {prefix} }}")
             case InstallFlow(key, entry, prefixes):
                 self._flows[key] = ClassifiedRow(key, entry, prefixes)
+                self._unclassified.add(key)
             case RemoveFlow(key):
                 del self._flows[key]
                 self._labels.pop(key, None)
@@ -196,6 +198,8 @@ class LmaForwarding:
             after = self._marks_of(self._flows.get(key), proxy_coas)
             if after:
                 self._targets[key] = after
+            if bool(before) != bool(after):
+                self._unclassified.add(key)
             if before != after:
                 commands += _leave(key, before) + self._enter(key, after)
         commands += self._reclassify()
@@ -228,30 +232,30 @@ class LmaForwarding:
         return commands
 
     def _reclassify(self) -> list[str]:
-        """Commands from the installed classification to that of the rows that have a target."""
-        wanted = classify(self._flows[key] for key in self._targets if key in self._flows)
-        if wanted == self._installed:
-            return []
+        """Commands that make the classification that of the rows that have a target."""
+        change = self._classifier.change(
+            {
+                key: self._flows.get(key) if key in self._targets else None
+                for key in self._unclassified
+            }
+        )
+        self._unclassified.clear()
         commands = [
-            f"delete element {TABLE} exact {{ {_element(found)} }}"
-            for found, key in self._installed.exact.items()
-            if wanted.exact.get(found) != key
+            f"delete element {TABLE} exact {{ {_element(found)} }}" for found in change.left
         ]
         commands += [
             f"add element {TABLE} exact {{ {_element(found)} : {key:#x} }}"
-            for found, key in wanted.exact.items()
-            if self._installed.exact.get(found) != key
+            for found, key in change.came.items()
         ]
-        if wanted.ordered != self._installed.ordered:
+        if change.ordered is not None:
             commands.append(f"flush chain {TABLE} ordered")
-            for row in wanted.ordered:
+            for row in change.ordered:
                 prefixes = ", ".join(str(prefix) for prefix in row.prefixes)
                 commands += [
                     f"add rule {TABLE} ordered ip6 daddr {{ {prefixes} }} "
                     f"{match} meta mark set {row.key:#x} return"
                     for match in match_expressions(row.entry.selector)
                 ]
-        self._installed = wanted
         return commands
 
 

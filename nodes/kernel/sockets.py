@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Collection
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
@@ -14,7 +15,15 @@ MAX_DATAGRAM = 65_535
 _ANCILLARY_SPACE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 _HOP_LIMIT_OF_ND = 255  # RFC 4861 section 6.1: anything less came through a router
 _ICMPV6_FILTER = 1
-RTMGRP_LINK, RTMGRP_IPV6_IFADDR = 0x1, 0x100
+
+
+def interface_with(index: int, among: Collection[str]) -> str | None:
+    """The name of the interface with that index in this namespace, if it is one of those."""
+    try:
+        name = socket.if_indextoname(index)
+    except OSError:  # gone
+        return None
+    return name if name in among else None
 
 
 class Received(NamedTuple):
@@ -138,32 +147,6 @@ class LinkSocket:
 
     def send(self, data: bytes, interface: str, destination: bytes) -> None:
         self._socket.sendto(data, (interface, self._ethertype, 0, 0, destination))
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class LinkMonitor:
-    """Readable when some interface of this namespace, or one of its addresses, changed. It tells
-    that, not what: whoever wakes up looks at the state, so that no event can be missed by reading
-    too late."""
-
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
-        self._socket.bind((0, RTMGRP_LINK | RTMGRP_IPV6_IFADDR))
-        self._socket.setblocking(False)
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def drain(self) -> None:
-        while True:
-            try:
-                self._socket.recv(MAX_DATAGRAM)
-            except BlockingIOError:
-                return
-            except OSError:  # ENOBUFS: events were lost, which looking at the state makes good
-                continue
 
     def close(self) -> None:
         self._socket.close()

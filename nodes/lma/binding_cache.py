@@ -111,17 +111,22 @@ Lookup = UpdateEntry | CreateSession | WaitForDeregistration | RejectRequest
 @dataclass(slots=True)
 class BindingCache:
     _entries: dict[int, BindingCacheEntry] = field(default_factory=dict)
+    _of: dict[str, dict[int, BindingCacheEntry]] = field(default_factory=dict)
     _next_bid: int = 1
 
     def __iter__(self) -> Iterator[BindingCacheEntry]:
         return iter(self._entries.values())
+
+    def mobile_nodes(self) -> list[str]:
+        """Those that have an entry."""
+        return list(self._of)
 
     def get(self, bid: int) -> BindingCacheEntry | None:
         return self._entries.get(bid)
 
     def of(self, mn_id: str) -> list[BindingCacheEntry]:
         """The entries of a mobile node, the preferred one first."""
-        entries = [entry for entry in self._entries.values() if entry.mn_id == mn_id]
+        entries = self._of.get(mn_id, {}).values()
         return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
 
     def using(self, proxy_coa: IPv6Address) -> list[BindingCacheEntry]:
@@ -157,9 +162,14 @@ class BindingCache:
 
     def add(self, entry: BindingCacheEntry) -> None:
         self._entries[entry.bid] = entry
+        self._of.setdefault(entry.mn_id, {})[entry.bid] = entry
 
     def remove(self, entry: BindingCacheEntry) -> None:
         del self._entries[entry.bid]
+        own = self._of[entry.mn_id]
+        del own[entry.bid]
+        if not own:
+            del self._of[entry.mn_id]
 
     def look_up(self, request: Request, *, wait_on_unknown: bool = True) -> Lookup:
         """Which session a request is about (RFC 5213 section 5.4.1, RFC 7864 section 3.2.1).

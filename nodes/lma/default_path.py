@@ -22,7 +22,8 @@ from nodes.lma.binding_cache import BindingCache
 class DefaultPath:
     def __init__(self) -> None:
         self._tunnels: set[IPv6Address] = set()
-        self._routes: dict[IPv6Network, IPv6Address | None] = {}
+        # By mobile node, for a prefix is never that of two: what one does costs no look at others.
+        self._routes: dict[str, dict[IPv6Network, IPv6Address | None]] = {}
 
     def open_tunnels(self, bindings: BindingCache) -> list[Action]:
         """Tunnels that registered bindings need and that don't exist yet."""
@@ -31,24 +32,37 @@ class DefaultPath:
         self._tunnels |= needed
         return actions
 
-    def refresh_routes(self, bindings: BindingCache) -> list[Action]:
+    def refresh_routes(self, bindings: BindingCache, mn_id: str | None = None) -> list[Action]:
         """One route a prefix: to the registered holder with the lowest BID-PRI (RFC 6089 section
         5.3.6); dropped while the last holder waits for deletion (RFC 5213 section 5.3.5). A prefix
-        whose session has ended stays where flows to it are (RFC 7864 figure 5)."""
+        whose session has ended stays where flows to it are (RFC 7864 figure 5). Those of one mobile
+        node, or of all."""
+        if mn_id is not None:
+            return self._refresh(bindings, mn_id)
+        every = dict.fromkeys([*self._routes, *bindings.mobile_nodes()])
+        return [action for one in every for action in self._refresh(bindings, one)]
+
+    def _refresh(self, bindings: BindingCache, mn_id: str) -> list[Action]:
         actions: list[Action] = []
-        prefixes = {prefix for entry in bindings for prefix in entry.all_prefixes()}
-        for prefix in sorted(prefixes | set(self._routes)):
-            holders = bindings.holding(prefix) or bindings.lent(prefix)
+        entries = bindings.of(mn_id)
+        routes = self._routes.setdefault(mn_id, {})
+        prefixes = {prefix for entry in entries for prefix in entry.all_prefixes()}
+        for prefix in sorted(prefixes | set(routes)):
+            # Who has it for flows only counts when no session has it.
+            holders = [entry for entry in entries if prefix in entry.prefixes]
+            holders = holders or [entry for entry in entries if prefix in entry.all_prefixes()]
             if not holders:
-                del self._routes[prefix]
+                del routes[prefix]
                 actions.append(UnroutePrefix(prefix))
                 continue
             registered = [entry for entry in holders if entry.routes(prefix)]
             target = registered[0].proxy_coa if registered else None
-            if prefix in self._routes and self._routes[prefix] == target:
+            if prefix in routes and routes[prefix] == target:
                 continue
-            self._routes[prefix] = target
+            routes[prefix] = target
             actions.append(BlockPrefix(prefix) if target is None else RoutePrefix(prefix, target))
+        if not routes:
+            del self._routes[mn_id]
         return actions
 
     def close_tunnels(self, bindings: BindingCache) -> list[Action]:

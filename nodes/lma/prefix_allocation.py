@@ -72,13 +72,10 @@ class PrefixAllocation:
     ) -> tuple[IPv6Network, ...]:
         """Up to `count` prefixes, none of them of `besides`. Fewer if there are no more; only if
         there is none "any home network prefix" is lacking (section 5.3.2, step 2)."""
-        free = (
-            prefix
-            for prefix in self._candidates(mn_id)
-            if prefix not in besides
-            and not self._bindings.holding(prefix)
-            and not self._lent_to_another(mn_id, prefix)
-        )
+        taken = set(besides)
+        for entry in self._bindings:
+            taken.update(entry.prefixes if entry.mn_id == mn_id else entry.all_prefixes())
+        free = (prefix for prefix in self._candidates(mn_id) if prefix not in taken)
         prefixes = tuple(islice(free, count))
         if not prefixes:
             raise PoolExhausted(self._config.prefix_pool)

@@ -323,7 +323,7 @@ class ProxyRegistration:
         """Make forwarding agree with the binding cache: tunnels, then routes, then flows, and only
         then take down what nothing points to any more."""
         self._outbox.put(*self._default_path.open_tunnels(self._bindings))
-        self._outbox.put(*self._default_path.refresh_routes(self._bindings))
+        self._outbox.put(*self._default_path.refresh_routes(self._bindings, mn_id))
         self._flows.refresh(mn_id)
         self._outbox.put(*self._default_path.close_tunnels(self._bindings))
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodes.classifier import ClassifiedRow, FiveTuple, classify, five_tuple
+from nodes.classifier import ClassifiedRow, Classifier, FiveTuple, classify, five_tuple
 from nodes.flow_mobility_cache import FlowConflict, FlowMobilityCache, FlowMobilityCacheEntry
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 
@@ -155,3 +155,62 @@ def test_map_and_list_choose_the_same_row_as_the_cache_rfc6089_5_3_6(
             )
         expected = cache.match("mn", packet)
         assert chosen == (None if expected is None else expected.fid)
+
+
+OTHER_HOME = IPv6Network("2001:db8:100:1::/64")
+changed_rows = st.builds(
+    lambda priority, selector, prefixes: (
+        FlowMobilityCacheEntry(priority, priority, selector, (1,)),
+        prefixes,
+    ),
+    st.integers(1, 4),
+    selectors(),
+    st.sampled_from([(HOME,), (OTHER_HOME,), (HOME, OTHER_HOME)]),
+)
+
+
+@given(
+    st.lists(st.dictionaries(st.integers(1, 6), st.none() | changed_rows, max_size=3), max_size=12)
+)
+def test_rows_that_come_and_go_end_as_all_rows_at_once_rfc6089_5_3_6(
+    changes: list[dict[int, tuple[FlowMobilityCacheEntry, tuple[IPv6Network, ...]] | None]],
+) -> None:
+    classifier = Classifier()
+    rows: dict[int, ClassifiedRow] = {}
+    exact: dict[FiveTuple, int] = {}
+    ordered: tuple[ClassifiedRow, ...] = ()
+    for change in changes:
+        new = {
+            key: None if given is None else ClassifiedRow(key, *given)
+            for key, given in change.items()
+        }
+        rows = {key: row for key, row in {**rows, **new}.items() if row is not None}
+        done = classifier.change(new)
+        for found, key in done.left.items():
+            assert exact.pop(found) == key
+        assert not exact.keys() & done.came.keys()
+        exact.update(done.came)
+        if done.ordered is not None:
+            assert done.ordered != ordered
+            ordered = done.ordered
+        wanted = classify(rows.values())
+        assert (exact, ordered) == (wanted.exact, wanted.ordered)
+
+
+def test_a_flow_more_does_not_cost_those_that_are_there_rfc6089_5_3_6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+
+    def counted(entry: FlowMobilityCacheEntry) -> FiveTuple | None:
+        nonlocal looked_at
+        looked_at += 1
+        return five_tuple(entry)
+
+    monkeypatch.setattr("nodes.classifier.five_tuple", counted)
+    classifier = Classifier()
+    for number in range(1, 201):
+        row = ClassifiedRow(number, exact(number, start_source_port=number), (HOME,))
+        change = classifier.change({number: row})
+        assert (list(change.came.values()), change.left, change.ordered) == ([number], {}, None)
+    assert looked_at <= 3 * 200

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import selectors
+import signal
+import threading
+import time
+from functools import partial
 from pathlib import Path
 
 from nodes.actions import Action, CloseNorthbound, Instant, Log
-from nodes.daemon import Daemon
+from nodes.daemon import Daemon, Place, run_together
 from nodes.event_log import EventWriter
 
 
@@ -34,3 +41,62 @@ def test_what_carrying_out_an_action_asks_for_is_done_as_well(tmp_path: Path) ->
     text = (tmp_path / "events.jsonl").read_text()
     assert text.index("first") < text.index("second")
     assert core.take_actions() == []
+
+
+class Timed:
+    """A core with one timer, that ends the process when it is due."""
+
+    def __init__(self, due: float, log: list[str], name: str) -> None:
+        self.due: float | None = due
+        self.log, self.name = log, name
+
+    def take_actions(self) -> list[Action]:
+        return []
+
+    def timer(self) -> float | None:
+        return self.due
+
+    def handle_timer(self, now: Instant) -> None:
+        assert self.due is not None
+        assert now.monotonic >= self.due
+        self.due = None
+        self.log.append(f"{self.name} timer")
+
+
+def test_nodes_of_one_process_do_everything_in_their_own_namespace(tmp_path: Path) -> None:
+    """Each is entered before its start, its timer, and what it does with what came."""
+    log: list[str] = []
+    selector = selectors.SelectSelector()
+    start = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        daemons = []
+        for number, name in enumerate(("a", "b", "c")):
+            events = stack.enter_context(EventWriter(tmp_path / f"{name}.jsonl", name))
+            place = Place(selector, partial(log.append, f"enter {name}"))
+            core = Timed(start + 0.05 * (2 - number), log, name)
+            daemons.append(Daemon(core, events, lambda _: None, place))
+        reader, writer = os.pipe()
+        stack.callback(os.close, writer)
+        stack.callback(os.close, reader)
+
+        def came() -> None:
+            os.read(reader, 1)
+            log.append("b came")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        with os.fdopen(os.dup(reader)) as readable:
+            daemons[1].watch(readable, came)
+            terminate = signal.getsignal(signal.SIGTERM)
+            interrupt = signal.getsignal(signal.SIGINT)
+            stack.callback(signal.signal, signal.SIGTERM, terminate)
+            stack.callback(signal.signal, signal.SIGINT, interrupt)
+            timer = threading.Timer(0.2, os.write, (writer, b"x"))
+            timer.start()
+            run_together(daemons, lambda: log.append("ready"))
+            timer.join()
+    assert log[:4] == ["enter a", "enter b", "enter c", "ready"]
+    assert [entry for entry in log[4:] if entry != "enter b"] == [
+        *("enter c", "c timer", "b timer", "enter a", "a timer", "b came")
+    ]
+    assert log[log.index("b timer") - 1] == log[log.index("b came") - 1] == "enter b"
+    assert '"stopped"' in (tmp_path / "c.jsonl").read_text()

@@ -6,9 +6,12 @@ import pytest
 from experiments.captures.capture_plan import (
     BLOCK_BYTES,
     CHANNEL_FRAME_BYTES,
+    CONTROL_FRAME_BYTES,
+    CONTROL_FRAMES,
     Expected,
     channel_frames,
     channels,
+    control_frames,
     expected_frames,
     places,
     ring_bytes,
@@ -117,3 +120,17 @@ def test_of_several_mobile_nodes_those_with_flows_are_captured() -> None:
     expected = expected_frames(described)
     assert expected["mn3-wlan3"] == (1200, 1200)
     assert expected["mn-wlan"] == expected["mn3-cell3"] == (0, 0)
+
+
+def test_the_signalling_of_each_mobile_node_more_has_room() -> None:
+    """Two registrations and a move of each are captured whole; 600 messages arrive of 200 nodes."""
+    topology = load_toml(REFERENCE, Topology)
+
+    def with_nodes(count: int) -> RunSpec:
+        mn = msgspec.structs.replace(topology.nodes["mn"], count=count)
+        several = msgspec.structs.replace(topology, nodes=topology.nodes | {"mn": mn})
+        return RunSpec(topology=several, flows={})
+
+    assert control_frames(with_nodes(1)) == CONTROL_FRAMES
+    assert control_frames(with_nodes(200)) >= CONTROL_FRAMES + 199 * 6
+    assert control_frames(with_nodes(2)) % (BLOCK_BYTES // CONTROL_FRAME_BYTES) == 0

@@ -112,3 +112,18 @@ def test_of_several_mags_that_a_prefix_is_lent_to_the_preferred_one_has_it_rfc60
     assert RoutePrefix(P1, MAG1) in refreshed(path, bindings)
     bindings.add(entry(3, 30, MAG2, P1))
     assert refreshed(path, bindings) == [RoutePrefix(P1, MAG2)]
+
+
+def test_a_refresh_of_one_mobile_node_leaves_those_of_others_rfc6089_5_3_6() -> None:
+    path, bindings = DefaultPath(), BindingCache()
+    other = BindingCacheEntry(2, 10, "other", 4, bytes(2), (P2,), MAG2, expires=9.0)
+    bindings.add(entry(1, 10, MAG1, P1))
+    bindings.add(other)
+    assert path.refresh_routes(bindings, "mn") == [RoutePrefix(P1, MAG1)]
+    other.deletion = 5.0
+    assert path.refresh_routes(bindings, "mn") == []
+    assert path.refresh_routes(bindings) == [BlockPrefix(P2)]
+    bindings.remove(other)
+    assert path.refresh_routes(bindings, "mn") == []
+    assert path.refresh_routes(bindings, "other") == [UnroutePrefix(P2)]
+    assert path.refresh_routes(bindings) == []
