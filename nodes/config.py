@@ -358,11 +358,11 @@ class LayerTwoAccess(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`uplink`: `reflective` sends a flow back over the interface that it arrives on (RFC 7847);
-    `static` maps destination ports to an access interface, whatever the network does; `own` is for
-    a node that decides itself, flow by flow, and that the LMA follows. `duplicates`: whether of the
-    copies of a packet that come over several accesses all are kept, or the first only.
-    `mag_link_layer_address`: where layer-2 signalling goes to, which is the same on all access
-    links of a domain (RFC 5213 section 9.3)."""
+    `static` maps destination ports to an access interface each, which is used while it is up,
+    whatever the network does; `own` is for a node that decides itself, flow by flow. `duplicates`:
+    whether of the copies of a packet that come over several accesses all are kept, or the first
+    only. `mag_link_layer_address`: where layer-2 signalling goes to, which is the same on all
+    access links of a domain (RFC 5213 section 9.3)."""
 
     logical_interface: str
     access_interfaces: tuple[str, ...]
@@ -376,12 +376,17 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     mag_link_layer_address: str = FIXED_MAG_LINK_LAYER_ADDRESS.hex(":")
 
     def __post_init__(self) -> None:
-        for interface in self.layer_2:
-            if interface not in self.access_interfaces:
-                raise ValueError(
-                    f"layer_2 has {interface!r}; "
-                    f"expected one of {', '.join(self.access_interfaces)}"
-                )
+        for table, interfaces in (
+            ("layer_2", self.layer_2),
+            ("static_policy", self.static_policy.values()),
+        ):
+            for interface in interfaces:
+                if interface not in self.access_interfaces:
+                    known = ", ".join(self.access_interfaces)
+                    raise ValueError(f"{table} has {interface!r}; expected one of {known}")
+        for port in self.static_policy:
+            if not (port.isdecimal() and 0 < int(port) <= 0xFFFF):
+                raise ValueError(f"static_policy has {port!r}; expected a port, 1 to 65535")
         mag = self.mag_link_layer_address
         if len(parse_link_layer_id(mag)) != LINK_LAYER_ADDRESS_OCTETS:
             raise ValueError(f"mag_link_layer_address is {mag!r}; expected 6 octets")

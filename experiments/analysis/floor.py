@@ -228,11 +228,11 @@ def uplink_floor_ms(
     The MN learns of the move from the first packet that arrives over the new access (RFC 7847
     section 5.2) and moves what it sends from then on; one that decides itself does so at once.
     `sent_s` are the instants at which the MN sent the flow's packets. NaN when it sends none, or
-    when its own static policy decides.
+    when its own policy decides.
     """
     knows = 0.0 if spec.protocol.decision_maker == "mn" else downlink_floor_ms
-    static = spec.protocol.decision_maker == "lma" and spec.protocol.uplink == "static"
-    if static or math.isnan(knows):
+    alone = spec.protocol.decision_maker == "lma" and spec.protocol.uplink != "reflective"
+    if alone or math.isnan(knows):
         return math.nan
     ip_bytes = packet_bytes(flow, payload_bytes)
     wait = _wait_ms(sent_s, 0.0, decision_s * MS_PER_S + knows)

@@ -2,7 +2,8 @@
 
 `voice_score` is the mean opinion score of a call with the flow's packets (`voice_quality`),
 `video_stalls` and `video_stalled_s` are those of a player that is fed by a download
-(`video_playout`). Counts are over all packets of the flow. Delays in ms, downlink.
+(`video_playout`); `uplink_consistency` has what is about both directions. Counts are over all
+packets of the flow. Delays in ms, downlink.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from experiments.analysis.event_log import Event
 from experiments.analysis.interruption import instant_of, interruption_columns, signalling_columns
 from experiments.analysis.signalling import Signalling
 from experiments.analysis.traces import NEVER, Trace, Way, count, new_octets
+from experiments.analysis.uplink_consistency import consistency_columns
 from experiments.analysis.video_playout import playout
 from experiments.analysis.voice_quality import call_quality
 from experiments.captures.frames import TICKS_PER_MS, TICKS_PER_S, Floats
@@ -50,6 +52,11 @@ COLUMNS = [
     "uplink_lost",
     "uplink_duplicated",
     "uplink_reordered",
+    "uplink_lag_ms",
+    "disagreed_ms",
+    "disagreed_lma_ms",
+    "uplink_changes",
+    "ingress_dropped",
     "delay_median_ms",
     "delay_p99_ms",
     "longest_gap_ms",
@@ -90,6 +97,7 @@ def flow_rows(
             delays = _delays_ms(traces[name].down)
             row |= _counts(traces[name], delays, udp) | _moves(job, name, events)
             row |= _voice(delays) if udp else _video(traces[name].down)
+            row |= consistency_columns(job, name, traces[name], events)
             if instant is not None:
                 row |= interruption_columns(instant, flow, traces[name].down)
             if instant is not None and signalling is not None:

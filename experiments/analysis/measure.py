@@ -269,7 +269,8 @@ def _row(
     latency = None if record.first_packet is None else _ms(record.first_packet - decision)
     uplink = int(trace.up.lma[through_new].min()) - decision if through_new.any() else None
     lowest, uplink_lowest = floors(job, record, record.move.flow, trace, caused)
-    row = _head(job, record, _status(record)) | down | up
+    expected = not isinstance(flow, UdpFlow) or flow.directions != "up"
+    row = _head(job, record, _status(record, expected)) | down | up
     row |= {
         "decision_s": round(decision / TICKS_PER_S, 5),
         "move_latency_ms": latency,
@@ -286,7 +287,8 @@ def _row(
     return row | caused.columns()
 
 
-def _status(record: MoveRecord) -> str:
+def _status(record: MoveRecord, expected: bool) -> str:
+    """`expected`: whether the flow has packets that can arrive at the MN."""
     if record.failed is not None:
         return f"move failed: {record.failed}"
     left = sum(tick is None for tick in record.group.values())
@@ -294,7 +296,9 @@ def _status(record: MoveRecord) -> str:
         return f"{left} of {len(record.group)} flows not switched"
     if record.switched is None:
         return "not switched"
-    return OK if record.first_packet is not None else "no packet over the new access"
+    if expected and record.first_packet is None:
+        return "no packet over the new access"
+    return OK
 
 
 def _interruption(record: MoveRecord, trace: Trace, spacing_ms: float) -> float | None:

@@ -90,6 +90,7 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     for flow_name, flow in spec.flows.items():
         used = {flow.anchor, flow.start}
         used |= {move.to for move in spec.moves if flow_name in names_moved(spec, move)}
+        used |= {move.to for move in spec.uplink_moves if flow_name == move.flow}
         if spec.protocol.policies or spec.events or isinstance(flow, MptcpDownload):
             used |= set(spec.topology.accesses)
         used = {numbered(access, flow.mn) for access in used}

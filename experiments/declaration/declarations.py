@@ -21,7 +21,7 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     `panels` (a column) a panel. `where` keeps the rows with these values. The share of moves that
     failed, `failed`, needs no column. `names` are what series and categories are called in the
     figure, `caption` says what it shows, `panel_text` says what the value of a panel, "{}", is.
-    Labels end with a unit in brackets; (1) is none.
+    Labels end with a unit in brackets; (1) is none. `log_y` is for values above 0.
     """
 
     kind: Literal["lines", "points", "ecdf"]
@@ -37,6 +37,7 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     names: dict[str, str] = {}
     panel_text: str = "{}"
     log_x: bool = False
+    log_y: bool = False
     floor: str | None = None
     caption: str = ""
     width: Literal["column", "page"] = "page"

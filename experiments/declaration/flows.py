@@ -20,7 +20,8 @@ class UdpFlow(
     tag_field="kind",
     tag="udp",
 ):
-    """A constant-rate flow in both directions between CN and MN.
+    """A constant-rate flow between CN and MN: in both directions, or only `down` to the MN or `up`
+    from it.
 
     `anchor` is the access whose prefix the MN's address comes from (in the shared model both
     accesses have the same prefix); `start` is the access that carries the flow at first, `mn` the
@@ -35,6 +36,7 @@ class UdpFlow(
     mn: Count = 1
     interval_ms: Positive = 20.0
     payload_bytes: PayloadBytes = 188
+    directions: Literal["both", "down", "up"] = "both"
     from_s: NonNegative = 5.0
     until_s: Positive = 29.0
 

@@ -57,3 +57,25 @@ def check_groups(spec: RunSpec) -> None:
             )
         if move.scope == "all" and spec.idle is None:
             raise ValueError(f'moves[{number}].scope: "all"; expected idle flows at each MN')
+
+
+def check_uplink(spec: RunSpec) -> None:
+    """Decisions of an MN that the LMA doesn't follow."""
+    protocol = spec.protocol
+    if spec.uplink_moves and (protocol.uplink, protocol.decision_maker) != ("own", "lma"):
+        raise ValueError(
+            f'uplink_moves: {len(spec.uplink_moves)}; expected none, or protocol.uplink = "own" '
+            'and protocol.decision_maker = "lma"'
+        )
+    if protocol.uplink == "own" and len(mobile_nodes(spec.topology)) > 1:
+        raise ValueError('protocol.uplink: "own"; with several MNs expected another')
+    for number, move in enumerate(spec.uplink_moves):
+        for key, value, known in (
+            ("flow", move.flow, spec.flows),
+            ("to", move.to, spec.topology.accesses),
+        ):
+            if value not in known:
+                expected = ", ".join(known)
+                raise ValueError(
+                    f"uplink_moves[{number}].{key}: {value!r}; expected one of {expected}"
+                )

@@ -13,7 +13,7 @@ import msgspec
 from experiments.declaration.access_events import AccessEvent, check_events
 from experiments.declaration.declarations import Number, Plot, Table
 from experiments.declaration.flows import Flow, IdleFlows
-from experiments.declaration.run_checks import check_data_plane, check_groups
+from experiments.declaration.run_checks import check_data_plane, check_groups, check_uplink
 from experiments.declaration.variables import Variables
 from nodes.controller_config import Fallback
 from nodes.lma.policies import make_policy
@@ -32,7 +32,9 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     `prefix_delivery`: `on-move` signals a prefix to the target MAG when a flow moves (FMI);
     `at-attach` puts it in place when an interface attaches (PBA with the L bit, RFC 7864 3.3).
-    `uplink`: `reflective` follows the network (RFC 7847), `static` obeys the MN's own policy.
+    `uplink`: `reflective` follows the network (RFC 7847); `static` leaves each flow's uplink on the
+    access that the flow starts on; with `own` it is where the MN's `uplink_moves` put it, and the
+    LMA doesn't ask.
     `decision_maker`: with `mn`, moves are ordered at the MN, and the LMA follows what the MN does
     (RFC 7864 section 3.1).
     `attachment`: how MAGs learn of the MN, by the link alone or with layer-2 signalling
@@ -54,7 +56,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     prefix_delivery: Literal["on-move", "at-attach"] = "on-move"
     granularity: Literal["prefix", "flow"] = "prefix"
     withdrawal_delay_s: NonNegative = 10.0
-    uplink: Literal["reflective", "static"] = "reflective"
+    uplink: Literal["reflective", "static", "own"] = "reflective"
     duplicates: Literal["keep", "remove"] = "keep"
     decision_maker: Literal["lma", "mn"] = "lma"
     attachment: Literal["link", "layer-2"] = "link"
@@ -93,6 +95,14 @@ class Move(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     at_s: NonNegative
     copies: bool = False
     scope: Literal["flow", "list", "prefix", "mn", "all"] = "flow"
+
+
+class UplinkMove(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The MN puts the uplink of `flow` on access `to`, at `at_s` plus the same offset as a move."""
+
+    flow: str
+    to: str
+    at_s: NonNegative
 
 
 class LinkChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -165,6 +175,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     flows: dict[str, Flow]
     idle: IdleFlows | None = None
     moves: tuple[Move, ...] = ()
+    uplink_moves: tuple[UplinkMove, ...] = ()
     events: dict[str, AccessEvent] = {}
     judged_at_s: NonNegative | None = None
     signalling_loss: SignallingLoss | None = None
@@ -201,6 +212,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ValueError("protocol.flow_mobility: false; the run has moves, expected true")
         check_events(self.events, self.flows, list(accesses))
         check_groups(self)
+        check_uplink(self)
         self._check_links()
         for number, attachment in enumerate(self.attachments):
             self._check_dynamic(number, attachment)

@@ -28,7 +28,7 @@ from experiments.declaration.flow_groups import orders
 from experiments.declaration.flows import MptcpDownload
 from experiments.declaration.job import Job, write_atomically
 from experiments.declaration.placements import placements
-from experiments.declaration.spec import LinkChange, RunSpec
+from experiments.declaration.spec import LinkChange, RunSpec, UplinkMove
 from experiments.emulation.mptcp_traffic import (
     correspondent_paths,
     manage_paths,
@@ -150,6 +150,10 @@ class _Schedule:
             (last_attachment + BIND_AFTER_ATTACH_S, self._bind),
             *((at_s, _call(self._move, n)) for n, at_s in enumerate(self._job.decisions_s)),
             *(
+                (self._instant_s(move), _call(self._move_uplink, move))
+                for move in spec.uplink_moves
+            ),
+            *(
                 (self._instant_s(event), _call(self._happen, event))
                 for event in spec.events.values()
             ),
@@ -193,7 +197,7 @@ class _Schedule:
         self._events.write("attach", {"access": access})
         self._network.set_access(access, True)
 
-    def _instant_s(self, event: AccessEvent) -> float:
+    def _instant_s(self, event: AccessEvent | UplinkMove) -> float:
         return instant_s(event.at_s, self._job.spec.decision_spread_ms, self._job.seed)
 
     def _happen(self, event: AccessEvent) -> None:
@@ -206,7 +210,7 @@ class _Schedule:
     def _bind(self) -> None:
         spec = self._job.spec
         self._addresses = bind_flows(spec, self._session)
-        if spec.protocol.decision_maker == "mn":
+        if spec.protocol.decision_maker == "mn" or spec.protocol.uplink == "own":
             for name, address in self._addresses.items():
                 start = spec.flows[name].start
                 self._mn_session.request(bind_request(spec, name, address, start))
@@ -255,6 +259,11 @@ class _Schedule:
                 request["await_ms"] = AWAIT_MS
                 self._attach_to_session(order.to, address)
             self._orders[self._session.send(request)] = what
+
+    def _move_uplink(self, move: UplinkMove) -> None:
+        """What the MN decides, and the LMA doesn't follow."""
+        decision = bind_request(self._job.spec, move.flow, self._addresses[move.flow], move.to)
+        self._mn_orders[self._mn_session.send(decision)] = f"uplink of {move.flow} to {move.to}"
 
     def _attach_to_session(self, access: str, address: IPv6Address) -> None:
         """Order the MN to attach its interface to the session that has `address`."""

@@ -122,6 +122,7 @@ def udp_streams(
             continue
         ends = (correspondent, mn_addresses[name])
         slot = 2 * position + (side == "mn")
+        silent = flow.directions == ("down" if side == "mn" else "up")
         streams.append(
             UdpStream(
                 fid=ids[name],
@@ -131,7 +132,8 @@ def udp_streams(
                 interval_ms=flow.interval_ms,
                 payload_bytes=flow.payload_bytes,
                 from_s=flow.from_s,
-                until_s=flow.until_s,
+                # Its socket is the sink of the other direction all the same.
+                until_s=flow.from_s if silent else flow.until_s,
                 offset_ms=int(slot * flow.interval_ms / (2 * len(flows))),
             )
         )

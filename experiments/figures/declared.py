@@ -17,6 +17,7 @@ from experiments.evaluation.results import Results, good
 from experiments.evaluation.selection import estimate, of, select, values_of
 from experiments.evaluation.statistics import Interval, dkw_half_width
 from experiments.figures import style
+from nodes.strict import InputError
 
 # Points of one x are drawn this share of the axis, or of a category, apart.
 DODGE, CATEGORY_DODGE = 0.012, 0.12
@@ -29,7 +30,7 @@ WHAT = {
 
 
 def draw(plot: Plot, results: Results) -> Figure:
-    """Raises InputError if the table lacks a column, or no row is left."""
+    """Raises InputError if the table lacks a column, no row is left, or `log_y` has no values."""
     figure: Figure = _draw(plot, results)
     return figure
 
@@ -187,6 +188,16 @@ def _axes(plot: Plot, rows: pd.DataFrame, grid: Sequence[Axes]) -> None:
     first.set_ylabel(plot.y_label)
     if not plot.log_x:
         first.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+    if plot.log_y:
+        # From the decade that the least value is in, with a third of one above the largest.
+        values = np.concatenate([line.get_ydata() for axes in grid for line in axes.get_lines()])
+        known = values[np.isfinite(values)]
+        if not len(known) or known.min() <= 0:
+            low = float(known.min(initial=0.0))
+            raise InputError(f"{plot.table}.csv", plot.y, low, "expected more than 0 for log_y")
+        first.set_yscale("log")
+        first.set_ylim(10 ** np.floor(np.log10(known.min())), known.max() * 2.5)
+        return
     low, high = first.get_ylim()
     # Room for what is said at the top of the panel.
     first.set_ylim(min(low, 0.0), high + (high - min(low, 0.0)) * 0.18)

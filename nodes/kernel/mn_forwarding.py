@@ -2,9 +2,8 @@
 
 The connection tracking mark of a flow is the access that it arrived over last, and packets of the
 flow leave through that access: RFC 7847 section 3.2, "the logical interface should interpret the
-event as an explicit flow mobility trigger from the network". With the static policy, marks come
-from the destination port instead, whatever the network does; a node that decides for itself has
-them in its flow table.
+event as an explicit flow mobility trigger from the network". With a static policy, and at a node
+that decides for itself, marks come from its flow table instead, whatever the network does.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from nodes.kernel.nftables import Transactions
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
 from nodes.mn.flow_table import uplink_selector
-from nodes.packet_fields import WITH_PORTS
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob"
@@ -101,16 +99,9 @@ class MnForwarding:
                 f'    iifname "{name}" ct mark set {mark}' for name, mark in self._marks.items()
             )
             leaving = "    ct mark != 0 meta mark set ct mark"
-        elif self._config.uplink == "own":
+        else:
             # As at the LMA: no rule is for mobility signalling (RFC 6089 section 4.3).
             arriving, leaving = "", f"    meta l4proto != {MOBILITY_HEADER} jump decided"
-        else:
-            arriving, with_ports = "", ", ".join(str(protocol) for protocol in WITH_PORTS)
-            leaving = "\n".join(
-                f"    meta l4proto {{ {with_ports} }} th dport {port} "
-                f"meta mark set {self._marks[interface]}"
-                for port, interface in self._config.static_policy.items()
-            )
         copies = ""
         if self._config.duplicates == "remove":
             accesses = ", ".join(f'"{name}"' for name in self._marks)

@@ -7,6 +7,7 @@ both ends.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodes.wire.traffic_selector import IPv6TrafficSelector
@@ -44,6 +45,15 @@ class FlowTable:
         """Raises ValueError if there is no such row."""
         if self._rows.pop(fid, None) is None:
             raise ValueError(f"fid is {fid}; there is no such flow")
+
+
+def static_rows(policy: Mapping[str, str]) -> list[FlowTableEntry]:
+    """The rows of a static policy, which says of the correspondent's ports over which access
+    interface what goes there leaves."""
+    return [
+        FlowTableEntry(number, number, IPv6TrafficSelector(start_source_port=int(port)), interface)
+        for number, (port, interface) in enumerate(policy.items(), start=1)
+    ]
 
 
 def uplink_selector(selector: IPv6TrafficSelector) -> IPv6TrafficSelector:

@@ -3,7 +3,8 @@
 It takes no part in mobility signalling, but for layer-2 signalling to its MAGs on the interfaces
 that are configured for it (`mn_attachment`). It solicits routers when an access comes up, gives the
 logical interface an address of every prefix that is advertised on any access, and remembers which
-access to use for what. Flows follow the network in the kernel: see `kernel.mn_forwarding`.
+access to use for what. Flows follow the network in the kernel (`kernel.mn_forwarding`), or this
+node's flow table, if there is a static policy or the node decides for itself.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from nodes.actions import (
 )
 from nodes.config import MnConfig
 from nodes.mn.attachment import MnAttachments
-from nodes.mn.flow_table import FlowTable, FlowTableEntry
+from nodes.mn.flow_table import FlowTable, FlowTableEntry, static_rows
 from nodes.neighbour_discovery import RouterAdvertisement
 
 RTR_SOLICITATION_INTERVAL_S = 4.0  # RFC 4861 section 10
@@ -50,6 +51,9 @@ class MobileNode:
         self._routers: dict[str, tuple[IPv6Address, int]] = {}
         self._up: set[str] = set()
         self.flows = FlowTable()
+        if config.uplink == "static":
+            for row in static_rows(config.static_policy):
+                self.flows.bind(row)
         self._steered: tuple[FlowTableEntry, ...] = ()
         self._outbox = Outbox()
         self.attachments = MnAttachments(config, self._outbox, first_sequence)

@@ -120,8 +120,9 @@ def test_uplink_waits_for_the_first_downlink_packet() -> None:
     assert found == pytest.approx(15.0 + TO_WLAN)
 
 
-def test_a_static_uplink_has_no_floor() -> None:
-    spec = run_spec(protocol={"uplink": "static"})
+@pytest.mark.parametrize("uplink", ["static", "own"])
+def test_an_uplink_that_does_not_follow_has_no_floor(uplink: str) -> None:
+    spec = run_spec(protocol={"uplink": uplink})
     found = floor.uplink_floor_ms(
         spec,
         spec.flows["b"],

@@ -18,6 +18,7 @@ from experiments.analysis.measure import (
 from experiments.declaration.job import run_name
 from nodes.strict import InputError
 from tests.experiments.synthetic import (
+    DEFAULT_FLOWS,
     START_NS,
     Plan,
     Recorder,
@@ -158,6 +159,13 @@ def test_what_went_wrong_is_the_status(tmp_path: Path) -> None:
     assert to_slow["status"] == "no packet over the new access"
     assert to_slow["move_latency_ms"] is None
     assert to_fast["status"] == "ok"
+
+    up_only = {name: flow | {"directions": "up"} for name, flow in DEFAULT_FLOWS.items()}
+    run = make_run(
+        tmp_path / "d", Plan(run_spec(flows=up_only), lose=lambda _, way, n: way == "down")
+    )
+    for row in analyse_run(run):
+        assert (row["status"], row["move_latency_ms"]) == ("ok", None), "nothing is to arrive"
 
     run = make_run(tmp_path / "c", Plan(run_spec()))
     (run / "events" / "lma.jsonl").write_text("")

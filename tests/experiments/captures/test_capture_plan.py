@@ -18,7 +18,7 @@ from experiments.captures.capture_plan import (
     ring_frames,
 )
 from experiments.declaration.flows import TcpDownload, UdpFlow
-from experiments.declaration.spec import Move, Protocol, RunSpec
+from experiments.declaration.spec import Move, Protocol, RunSpec, UplinkMove
 from experiments.engines.guest import MEMORY_MIB, memory_mib
 from nodes.strict import load_toml
 from tests.experiments.synthetic import write_job
@@ -45,6 +45,15 @@ def test_a_policy_may_move_any_flow_anywhere() -> None:
     policies = Protocol(policies=({"kind": "link-quality", "access": "wlan"},))
     decides = expected_frames(msgspec.structs.replace(spec(a=flow), protocol=policies))
     assert decides["mn-cell"] == decides["mn-wlan"] == Expected(1200, 1200)
+
+
+def test_an_mn_may_put_the_uplink_of_a_flow_elsewhere() -> None:
+    flow = UdpFlow(anchor="wlan", start="wlan", port=5001, from_s=5.0, until_s=29.0)
+    move = UplinkMove("a", "cell", 10.0)
+    decides = msgspec.structs.replace(
+        spec(a=flow), protocol=Protocol(uplink="own"), uplink_moves=(move,)
+    )
+    assert expected_frames(decides)["mn-cell"] == Expected(1200, 1200)
 
 
 def test_tcp_fills_the_fastest_line_and_is_not_captured_at_the_lma() -> None:

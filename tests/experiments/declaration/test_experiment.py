@@ -156,6 +156,33 @@ def test_what_an_mn_that_decides_can_not_have_is_refused(
     assert text in str(caught.value)
 
 
+UPLINK = {"flow": "a", "to": "cell", "at_s": 9.0}
+
+
+def test_decisions_of_the_mn_are_for_one_that_the_lma_does_not_follow_rfc7864_3_1() -> None:
+    given = {"protocol": {"prefix_model": "unique", "uplink": "own"}, "uplink_moves": [UPLINK]}
+    (point,) = points("test", made(base={**BASE, **given}, parts={"p": {}}))
+    assert [move.to for move in point.spec.uplink_moves] == ["cell"]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "move", "text"),
+    [
+        ({"uplink": "reflective"}, {}, "uplink_moves: 1; expected none"),
+        ({"uplink": "own", "decision_maker": "mn"}, {}, "uplink_moves: 1; expected none"),
+        ({"uplink": "own"}, {"flow": "z"}, "uplink_moves[0].flow: 'z'; expected one of a"),
+        ({"uplink": "own"}, {"to": "dsl"}, "uplink_moves[0].to: 'dsl'; expected one of wlan"),
+    ],
+)
+def test_decisions_of_the_mn_that_make_no_sense_are_refused(
+    protocol: dict[str, Any], move: dict[str, Any], text: str
+) -> None:
+    given = {"protocol": protocol, "uplink_moves": [UPLINK | move]}
+    with pytest.raises(InputError) as caught:
+        points("test", made(base={**BASE, **given}, parts={"p": {}}))
+    assert text in str(caught.value)
+
+
 def test_every_experiment_of_the_project_makes_runs() -> None:
     assert available()
     for name in available():

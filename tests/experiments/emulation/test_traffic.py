@@ -2,6 +2,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +72,19 @@ def test_each_side_sends_from_its_own_address() -> None:
     (down,), (up,) = (udp_streams(run, side, where(run)) for side in ("cn", "mn"))
     assert (down.source, down.destination) == (CN, MN)
     assert (up.source, up.destination) == (MN, CN)
+
+
+@pytest.mark.parametrize(
+    ("directions", "sends"), [("both", (10, 10)), ("down", (10, 0)), ("up", (0, 10))]
+)
+def test_a_flow_in_one_direction_is_received_all_the_same(
+    directions: Any, sends: tuple[int, int]
+) -> None:
+    flow = UdpFlow(anchor="wlan", start="wlan", port=5001, until_s=5.2, directions=directions)
+    run = spec(a=flow)
+    streams = [udp_streams(run, side, where(run)) for side in ("cn", "mn")]
+    assert [len(of_side) for of_side in streams] == [1, 1], "each has a socket"
+    assert tuple(len(list(stream.instants_ns(0))) for (stream,) in streams) == sends
 
 
 def test_flow_ids_follow_the_spec_and_tcp_has_one_too() -> None:

@@ -113,6 +113,15 @@ def test_a_column_that_is_not_there(results: Results) -> None:
         declared.draw(_plot(series="colour"), results)
 
 
+def test_values_over_decades_have_an_axis_of_decades(results: Results) -> None:
+    figure = declared.draw(_plot(series="model", log_y=True), results)
+    low, high = figure.axes[0].get_ylim()
+    assert figure.axes[0].get_yscale() == "log"
+    assert (low, high > 100) == (10.0, True)
+    with pytest.raises(InputError, match=r"lost is 0\.0; expected more than 0 for log_y"):
+        declared.draw(_plot(y="lost", log_y=True), results)
+
+
 def test_a_filter_that_leaves_nothing(results: Results) -> None:
     with pytest.raises(InputError, match=r"where is \{'model': 'none'\}; leaves no rows"):
         declared.draw(_plot(where={"model": "none"}), results)

@@ -6,7 +6,7 @@ from ipaddress import IPv6Address
 
 import pytest
 
-from nodes.mn.flow_table import FlowTable, FlowTableEntry, uplink_selector
+from nodes.mn.flow_table import FlowTable, FlowTableEntry, static_rows, uplink_selector
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 
 CN, HOME = IPv6Address("2001:db8:1::2"), IPv6Address("2001:db8:100::1")
@@ -64,3 +64,10 @@ def test_both_directions_match_the_same_flows_rfc6088_3() -> None:
     assert len(matching) == 2
     answers = uplink_selector(SELECTOR)
     assert [packet for packet in packets if answers.matches(packet.reversed())] == matching
+
+
+def test_a_static_policy_is_about_the_correspondents_ports_rfc7864_6() -> None:
+    first, second = static_rows({"5001": "mn-wlan", "5002": "mn-cell"})
+    assert (first.interface, second.interface) == ("mn-wlan", "mn-cell")
+    assert uplink_selector(first.selector) == IPv6TrafficSelector(start_destination_port=5001)
+    assert len({first.fid, second.fid}) == len({first.priority, second.priority}) == 2

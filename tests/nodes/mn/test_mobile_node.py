@@ -183,6 +183,38 @@ def test_a_node_that_decides_steers_its_uplink_rfc7864_6(domain: type[Domain]) -
     assert domain.of(SteerUplink, core.take_actions()) == [SteerUplink(())]
 
 
+def test_a_static_policy_holds_while_its_access_is_up_rfc7864_6(domain: type[Domain]) -> None:
+    policy = {"5001": "mn-wlan", "5002": "mn-cell"}
+    core = MobileNode(msgspec.structs.replace(CONFIG, uplink="static", static_policy=policy))
+    steered: list[list[str]] = []
+
+    def look() -> None:
+        for action in domain.of(SteerUplink, core.take_actions()):
+            steered.append([row.interface for row in action.rows])
+
+    core.link_up("mn-wlan", domain.at(0))
+    core.link_up("mn-cell", domain.at(1))
+    look()
+    core.link_down("mn-wlan", domain.at(2))
+    look()
+    assert steered == [["mn-wlan"], ["mn-wlan", "mn-cell"], ["mn-cell"]]
+    with pytest.raises(ValueError, match="doesn't decide"):
+        core.bind_flow(FLOW)
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"5001": "mn-dsl"}, "static_policy has 'mn-dsl'"),
+        ({"http": "mn-wlan"}, "static_policy has 'http'"),
+        ({"0": "mn-wlan"}, "static_policy has '0'"),
+    ],
+)
+def test_a_static_policy_names_ports_and_accesses(policy: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        msgspec.structs.replace(CONFIG, uplink="static", static_policy=policy)
+
+
 def test_a_node_that_follows_the_network_decides_nothing_rfc7864_3_1() -> None:
     core = MobileNode(CONFIG)
     with pytest.raises(ValueError, match="doesn't decide"):
