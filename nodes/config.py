@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from nodes.controller_config import ControllerConfig, MagDataPlane, check_lma, check_mag
+from nodes.controller_config import Fallback as NativeFallback
 from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
 from nodes.northbound import Mode
 
@@ -294,7 +295,8 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     fixed nodes at the MAG's other interfaces (6.10.3). `path_mtu`: to the LMA, where path MTU
     discovery can't tell (6.9.5). Without `update_notifications` it is one that never heard of RFC
     7077, and refuses these as any unknown message (RFC 6275 section 9.2). `data_plane`: native
-    packets of mobile nodes go over `fabric_interface`, without a tunnel."""
+    packets of mobile nodes go over `fabric_interface`, without a tunnel; `fallback` is the LMA's:
+    whether it may use the tunnel all the same, which packets have to fit into then."""
 
     proxy_coa: IPv6Address
     lma: IPv6Address
@@ -306,6 +308,7 @@ class MagConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     local_networks: tuple[IPv6Network, ...] = ()
     path_mtu: Annotated[int, msgspec.Meta(ge=1_320, le=65_535)] | None = None
     data_plane: MagDataPlane = "tunnel"
+    fallback: NativeFallback = "refuse"
     fabric_interface: str | None = None
     lifetime_s: Annotated[int, msgspec.Meta(ge=4, le=262_140)] = 3_600
     update_notifications: bool = True

@@ -122,7 +122,7 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
     core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
     forwarding = MagForwarding(config)
-    links = AccessLinks(config, forwarding.tunnel_mtu)
+    links = AccessLinks(config, forwarding.advertised_mtu)
     too_big = PacketTooBigMonitor()
     routing = Routing()
     link = LinkSocket(ETHERTYPE) if config.layer_2_interfaces else None

@@ -158,6 +158,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                 ),
             ),
             data_plane="native" if protocol.data_plane == "sdn-core" else "tunnel",
+            fallback=protocol.fallback,
             fabric_interface=_fabric_interface(spec, mag),
         )
         for mag in mags

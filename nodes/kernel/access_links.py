@@ -27,11 +27,13 @@ LINK_LOCAL_PREFIX_LENGTH = 64
 
 
 class AccessLinks:
-    """`tunnel_mtu` says the MTU of the tunnel to an LMA, or None if there is none."""
+    """`advertised_mtu` says the MTU of packets by way of an LMA, or None if there is no tunnel."""
 
-    def __init__(self, config: MagConfig, tunnel_mtu: Callable[[IPv6Address], int | None]) -> None:
+    def __init__(
+        self, config: MagConfig, advertised_mtu: Callable[[IPv6Address], int | None]
+    ) -> None:
         self._config = config
-        self._tunnel_mtu = tunnel_mtu
+        self._advertised_mtu = advertised_mtu
         self._routing = Routing()
         self._discovery = DiscoverySocket((ROUTER_SOLICITATION, NEIGHBOUR_ADVERTISEMENT))
         for interface in config.interfaces:
@@ -90,7 +92,7 @@ class AccessLinks:
     def _advertise(self, action: Advertise) -> None:
         """The MTU is that of the tunnel, or the link's if that is lower (RFC 5213 section
         6.9.5)."""
-        mtu = lowest_mtu(self._tunnel_mtu(action.lma), self._routing.mtu(action.interface))
+        mtu = lowest_mtu(self._advertised_mtu(action.lma), self._routing.mtu(action.interface))
         data = encode(replace(action.advertisement, mtu=mtu), action.router, action.destination)
         index = self._routing.index(action.interface)
         self._discovery.send(data, action.router, action.destination, index)

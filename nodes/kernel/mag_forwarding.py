@@ -68,6 +68,8 @@ class MagForwarding:
         self._routing = Routing()
         self._flows = MagFlowFilter()
         self._slots: dict[IPv6Address, int] = {}
+        self._never_tunnels = config.data_plane == "native" and config.fallback == "refuse"
+        self._native_mtus: dict[IPv6Address, int] = {}
         self._hosted: dict[tuple[str, IPv6Network], HostPrefix] = {}
         slots = range(len(config.lmas))
         tables = [table + slot for table in (UPLINK_TABLE, DOWNLINK_TABLE) for slot in slots]
@@ -105,20 +107,28 @@ class MagForwarding:
             case UnhostPrefix(interface, prefix):
                 self._unhost(interface, prefix)
 
-    def tunnel_mtu(self, lma: IPv6Address) -> int | None:
-        """What the MTU option of Router Advertisements says (RFC 5213 section 6.9.2); None if there
-        is no tunnel."""
+    def advertised_mtu(self, lma: IPv6Address) -> int | None:
+        """What the MTU option of Router Advertisements says: the MTU of the tunnel (RFC 5213
+        section 6.9.2), or of the path where no packet goes through it; None if there is none."""
         slot = self._slots.get(lma)
-        return None if slot is None else self._routing.mtu(TUNNEL.format(slot))
+        if slot is None:
+            return None
+        tunnel = self._routing.mtu(TUNNEL.format(slot))
+        return self._native_mtus.get(lma, tunnel) if self._never_tunnels else tunnel
 
     def update_tunnel_mtus(self) -> list[IPv6Address]:
         """Make the tunnels' MTUs follow those of their paths (RFC 5213 section 6.9.5, RFC 2473
-        section 6.7); returns the LMAs of those that changed."""
+        section 6.7); returns the LMAs for which another one is advertised."""
         changed = []
         for lma, slot in self._slots.items():
-            name, mtu = TUNNEL.format(slot), self._path_tunnel_mtu(lma)
-            if mtu is not None and mtu != self._routing.mtu(name):
+            before, path = self.advertised_mtu(lma), self._path_mtu(lma)
+            if path is None:
+                continue
+            name, mtu = TUNNEL.format(slot), max(path - TUNNEL_HEADER, MINIMUM_MTU)
+            if mtu != self._routing.mtu(name):
                 self._routing.set_mtu(name, mtu)
+            self._native_mtus[lma] = max(path, MINIMUM_MTU)
+            if self.advertised_mtu(lma) != before:
                 changed.append(lma)
         return changed
 
@@ -132,9 +142,9 @@ class MagForwarding:
         self._routing.sweep("lma", (), PRIORITIES)
         self._routing.close()
 
-    def _path_tunnel_mtu(self, lma: IPv6Address) -> int | None:
+    def _path_mtu(self, lma: IPv6Address) -> int | None:
         found = [mtu for mtu in (path_mtu(lma), self._config.path_mtu) if mtu is not None]
-        return max(min(found) - TUNNEL_HEADER, MINIMUM_MTU) if found else None
+        return min(found, default=None)
 
     def _open_tunnel(self, lma: IPv6Address) -> None:
         slot = next(n for n in range(len(self._slots) + 1) if n not in self._slots.values())
@@ -152,6 +162,7 @@ class MagForwarding:
 
     def _close_tunnel(self, lma: IPv6Address) -> None:
         slot = self._slots.pop(lma)
+        self._native_mtus.pop(lma, None)
         for incoming in self._downlink_matches(slot):
             self._routing.delete_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
         name = TUNNEL.format(slot)

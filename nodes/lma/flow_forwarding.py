@@ -55,7 +55,8 @@ class FlowForwarding:
     def refresh(self, mn_id: str) -> None:
         """Bring rows and forwarding in line with the binding cache after it changed, in one atomic
         change: a row is inactive only if all its bindings are deregistered (RFC 7864 section 5.2).
-        Packets whose prefix a MAG of an active row doesn't route stay on the default path."""
+        Packets whose prefix a MAG of an active row doesn't route are for the rows behind it, and
+        then for the default path."""
         changed: list[tuple[int, tuple[IPv6Address, ...]]] = []
         known = self.prefixes(mn_id)
         for row in self._cache.rows(mn_id):

@@ -155,10 +155,10 @@ def test_rfc5213_6_9_5_02_a_configured_mtu_stands_in_for_discovery(
     domain: type[Domain], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, kernel, forwarding = served(domain, monkeypatch, path_mtu=1450)
-    assert forwarding.tunnel_mtu(domain.LMA) == 1410
+    assert forwarding.advertised_mtu(domain.LMA) == 1410
     kernel.path_mtu = None  # type: ignore[assignment]
     forwarding.update_tunnel_mtus()
-    assert forwarding.tunnel_mtu(domain.LMA) == 1410
+    assert forwarding.advertised_mtu(domain.LMA) == 1410
 
 
 @pytest.mark.parametrize(("path", "tunnel"), [(1500, 1460), (1400, 1360), (1300, 1280)])
@@ -169,7 +169,7 @@ def test_rfc5213_6_9_5_03_the_tunnels_mtu_is_the_paths_less_the_header(
     _, kernel, forwarding = served(domain, monkeypatch)
     kernel.path_mtu = path
     forwarding.update_tunnel_mtus()
-    assert forwarding.tunnel_mtu(domain.LMA) == tunnel
+    assert forwarding.advertised_mtu(domain.LMA) == tunnel
 
 
 def test_rfc5213_6_9_5_04_the_lower_mtu_is_advertised() -> None:
@@ -186,7 +186,7 @@ def test_rfc5213_6_9_5_05_a_changed_path_changes_the_tunnel(
     for path in (1400, 1500):
         kernel.path_mtu = path
         (lma,) = forwarding.update_tunnel_mtus()
-        assert forwarding.tunnel_mtu(lma) == path - 40
+        assert forwarding.advertised_mtu(lma) == path - 40
     gateway.core.tunnel_mtu_changed(domain.LMA, domain.at(10))
     told = {advertised.interface for advertised in advertisements(gateway.taken())}
     assert told == {"mag1-mn", "mag1-other"}
@@ -201,4 +201,4 @@ def test_rfc5213_6_9_5_06_later_advertisements_have_it_too(
     forwarding.update_tunnel_mtus()
     for advertised in advertisements(gateway.timer(17)):
         assert advertised.advertisement.mtu is None
-        assert forwarding.tunnel_mtu(advertised.lma) == 1360
+        assert forwarding.advertised_mtu(advertised.lma) == 1360

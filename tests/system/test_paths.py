@@ -218,3 +218,29 @@ def test_what_switches_count_moves_a_flow_off_a_full_access(kernel: Kernel, tmp_
     assert max(found.sent(STAY)) in found.received(STAY)["cell"]
     found.assert_each_packet_takes_one_way()
     found.assert_agreed(found.result["end"])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "largest"),
+    [
+        ({"data_plane": "sdn-core"}, 1452),
+        ({"data_plane": "sdn-core", "fallback": "tunnel"}, 1412),
+        ({"data_plane": "sdn-assisted"}, 1412),
+    ],
+)
+def test_packets_may_be_as_large_as_the_path_lets_them(
+    kernel: Kernel, tmp_path: Path, protocol: dict[str, str], largest: int
+) -> None:
+    """UDP payloads of 1452 octets fill a link, of 1412 one with a tunnel's header more. Natively
+    the CN's are not refused, whatever the mobile node is told to send."""
+    found = course(kernel, tmp_path, "path_checks.oversized", **protocol)
+    refused = [what for what, error in found.result.items() if error]
+    from_cn = 1452 if protocol["data_plane"] == "sdn-core" else 1412
+    sizes = (1412, 1413, 1452, 1453)
+    assert refused == [
+        "cn probe 1453",
+        *(f"cn no-fragment {size}" for size in (1412, 1413, 1452) if size > from_cn),
+        *(f"mn no-fragment {size}" for size in sizes if size > largest),
+    ]
+    arrived = [d for d in found.at("cn-lma", outbound=False) if d.next_header == wire.UDP]
+    assert max(d.length for d in arrived) == largest + 48

@@ -130,7 +130,7 @@ def test_natively_lma_and_mags_know_their_switches() -> None:
     assert lma.controller is not None
     assert lma.controller.address == IPv6Address("2001:db8:20::2")
     assert lma.controller.fallback == "tunnel"
-    assert {mag.data_plane for mag in mags.values()} == {"native"}
+    assert {(mag.data_plane, mag.fallback) for mag in mags.values()} == {("native", "tunnel")}
     assert [mag.fabric_interface for mag in mags.values()] == ["mag1-s3", "mag2-s4"]
     assert controller is not None
     assert controller.framework == "ryu"

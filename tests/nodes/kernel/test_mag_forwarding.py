@@ -85,3 +85,36 @@ def test_leaving_takes_all_rules_along(gateway: Gateway, kernel: PolicyRouting) 
     assert gateway.forwarding.mag is not None
     gateway.forwarding.mag.close()
     assert [priority for priority, _, _ in kernel.rules if 0 < priority < 32_766] == []
+
+
+@pytest.mark.parametrize(
+    ("data_plane", "fallback", "advertised"),
+    [
+        ("native", "refuse", (1500, 1400, 1290)),
+        ("native", "tunnel", (1460, 1360, 1280)),
+        ("tunnel", "refuse", (1460, 1360, 1280)),
+    ],
+)
+def test_packets_have_to_fit_into_the_tunnel_if_it_may_carry_them_rfc5213_6_9_2(
+    domain: type[Domain],
+    monkeypatch: pytest.MonkeyPatch,
+    data_plane: str,
+    fallback: str,
+    advertised: tuple[int, ...],
+) -> None:
+    """And changes of the path are told (section 6.9.5), those of the tunnel with its path."""
+    fabric = FABRIC if data_plane == "native" else None
+    gateway = two_nodes(
+        domain, monkeypatch, data_plane=data_plane, fabric_interface=fabric, fallback=fallback
+    )
+    assert isinstance(gateway.forwarding, RoutedForwarding)
+    forwarding, kernel = gateway.forwarding.mag, gateway.forwarding.kernel
+    assert forwarding is not None
+    assert forwarding.advertised_mtu(domain.LMA) == advertised[0]
+    for path, mtu in zip((1400, 1290), advertised[1:], strict=True):
+        kernel.path_mtu = path
+        assert forwarding.update_tunnel_mtus() == [domain.LMA]
+        assert forwarding.update_tunnel_mtus() == []
+        assert forwarding.advertised_mtu(domain.LMA) == mtu
+        assert kernel.mtu(TUNNEL) == max(path - 40, 1280)
+    assert forwarding.advertised_mtu(domain.MAG2) is None

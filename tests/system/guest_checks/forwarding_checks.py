@@ -50,40 +50,44 @@ def _solicit(course: Scenario, access: str) -> None:
 
 
 def oversized(folder: Path) -> dict[str, Any]:
+    with scenario(folder) as course:
+        course.attach()
+        return send_oversized(course)
+
+
+def send_oversized(course: Scenario) -> dict[str, str]:
     """UDP payloads around the tunnel's and the link's MTU, both ways, none to be fragmented.
 
     Returns per packet, in the order of sending, the error that the sender got ("" for none).
     """
     results: dict[str, str] = {}
-    with scenario(folder) as course:
-        course.attach()
-        mn, cn = course.addresses["a"], course.job.spec.topology.nodes["cn"].address
-        assert cn is not None
-        port = course.job.spec.flows["a"].port
-        at_s = 4.0
-        # Probing ignores what the path's MTU is known to be: every packet goes out.
-        plan = [
-            ("cn", mode, size)
-            for mode, sizes in (
-                (PMTUDISC_PROBE, (1412, 1413, 1452, 1453)),
-                (PMTUDISC_DO, (1412, 1413, 1452)),
-            )
-            for size in sizes
-        ] + [("mn", PMTUDISC_DO, size) for size in (1412, 1413, 1452, 1453)]
-        # Who receives: without a socket there would be ICMPv6 errors of another kind.
-        sinks = [_socket(course, "mn", mn, port), _socket(course, "cn", cn, port)]
-        for node, mode, size in plan:
-            at_s += 0.1
-            course.until(at_s)
-            source, destination = (cn, mn) if node == "cn" else (mn, cn)
-            channel = _socket(course, node, source, port + size % 1000)
-            channel.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, mode)
-            how = "probe" if mode == PMTUDISC_PROBE else "no-fragment"
-            results[f"{node} {how} {size}"] = _send(channel, bytes(size), (str(destination), port))
-            channel.close()
-        course.until(at_s + 0.5)
-        for sink in sinks:
-            sink.close()
+    mn, cn = course.addresses["a"], course.job.spec.topology.nodes["cn"].address
+    assert cn is not None
+    port = course.job.spec.flows["a"].port
+    at_s = 4.0
+    # Probing ignores what the path's MTU is known to be: every packet goes out.
+    plan = [
+        ("cn", mode, size)
+        for mode, sizes in (
+            (PMTUDISC_PROBE, (1412, 1413, 1452, 1453)),
+            (PMTUDISC_DO, (1412, 1413, 1452)),
+        )
+        for size in sizes
+    ] + [("mn", PMTUDISC_DO, size) for size in (1412, 1413, 1452, 1453)]
+    # Who receives: without a socket there would be ICMPv6 errors of another kind.
+    sinks = [_socket(course, "mn", mn, port), _socket(course, "cn", cn, port)]
+    for node, mode, size in plan:
+        at_s += 0.1
+        course.until(at_s)
+        source, destination = (cn, mn) if node == "cn" else (mn, cn)
+        channel = _socket(course, node, source, port + size % 1000)
+        channel.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, mode)
+        how = "probe" if mode == PMTUDISC_PROBE else "no-fragment"
+        results[f"{node} {how} {size}"] = _send(channel, bytes(size), (str(destination), port))
+        channel.close()
+    course.until(at_s + 0.5)
+    for sink in sinks:
+        sink.close()
     return results
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from experiments.emulation.roles import MN_ID
 from tests.system.guest_checks.decision_checks import DECISION_S, bind
+from tests.system.guest_checks.forwarding_checks import send_oversized
 from tests.system.guest_checks.scenario import Scenario, scenario
 from topologies.namespaces import socket_in
 
@@ -62,6 +63,13 @@ def move(folder: Path) -> dict[str, Any]:
             "end": state(course),
             "statistics": course.ask("flow-statistics"),
         }
+
+
+def oversized(folder: Path) -> dict[str, Any]:
+    """Packets around the tunnel's and the link's MTU, both ways."""
+    with scenario(folder, LINKS) as course:
+        course.attach()
+        return send_oversized(course)
 
 
 def copies(folder: Path) -> dict[str, Any]:
