@@ -166,8 +166,8 @@ def test_orders_that_are_overtaken_or_lost_leave_no_packet_behind(
 def test_an_lma_that_ends_and_starts_again_rfc5847_3_2(
     kernel: Kernel, tmp_path: Path, mode: str
 ) -> None:
-    """By SIGTERM or SIGKILL: packets go on without it. Started anew it has its bindings again, and
-    no flows, whose rules go; these lose packets then, until the node has followed."""
+    """By SIGTERM or SIGKILL: packets go on without it. Started anew it has its bindings again after
+    some 60 ms, and no flows, whose rules go; packets are lost then, and not before."""
     check = "failure_checks.lma_restarts"
     found = course(kernel, tmp_path, check, traffic(13.2), data_plane=mode)
     assert [answer["ok"] for answer in found.result["answers"]] == [True] * 3
@@ -182,8 +182,6 @@ def test_an_lma_that_ends_and_starts_again_rfc5847_3_2(
             # Those that were on the way to the LMA when it started, and later ones.
             assert any(-0.06 <= sent_s - (at_s + AWAY_S) <= 0.1 for at_s in ENDED_S)
         assert len(missing) <= 2 * 6
-    if mode == "sdn-core":
-        assert not found.lost(STAY), "the switches have kept the prefix's path"
     for at_s in ENDED_S:
         assert found.over("cell", A, at_s - 0.2, at_s + AWAY_S)
         assert found.over("wlan", A, at_s + AWAY_S + 0.2, at_s + 2.0)

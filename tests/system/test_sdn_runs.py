@@ -10,6 +10,7 @@ import pytest
 from experiments.analysis.measure import analyse_run
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
+from tests.system import wire
 from tests.system.guests import LIMIT_S, make_job, put_job
 
 LMA_TO_SWITCHES = ("lma-controller", *(f"controller-s{number}" for number in range(1, 5)))
@@ -43,7 +44,7 @@ def moved(
     put_job(folder, job)
     outcome = GuestEngine(kernel, virtual=True).run(folder, LIMIT_S)
     assert outcome.failure is None
-    first, second = analyse_run(folder)
+    first, second = analyse_run(folder, keep_captures=True)
     return first, second
 
 
@@ -54,6 +55,7 @@ def moved(
         ("sdn-core", "os-ken", 100.0, 13, 3, 0),
         ("sdn-core", "ryu", 1.0, 13, 3, 0),
         ("sdn-assisted", "os-ken", 1.0, 3, 1, 40),
+        ("sdn-assisted", "ryu", 1.0, 3, 1, 40),
         ("tunnel", "os-ken", 1.0, 0, 0, 40),
     ],
 )
@@ -76,6 +78,14 @@ def test_a_move_takes_no_longer_than_it_must(
         assert row["northbound_messages"] == (0 if mode == "tunnel" else 2)
         assert (row["openflow_messages"], row["rules_changed"]) == (openflow, rules)
         assert row["overhead_bytes"] == overhead
+    captured = wire.read(tmp_path / "captures.pcapng")
+    for outbound in (True, False):
+        data = [
+            datagram
+            for datagram in wire.at(captured, "lma-s1", outbound=outbound)
+            if datagram.innermost.mark is not None
+        ]
+        assert {datagram.length - datagram.innermost.length for datagram in data} == {overhead}
 
 
 def test_with_a_flow_cache_rules_are_in_force_5_ms_after_others_at_the_earliest(
