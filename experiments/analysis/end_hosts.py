@@ -3,11 +3,13 @@ both as captured at the MN. Octets are those of IPv6 packets."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from experiments.analysis.interruption import WATCHED_S
+from experiments.analysis.quic_packets import Secrets, identify_quic
 from experiments.analysis.segments import DOWN, KIND_MPTCP, TCP_SYN, UP, identify
 from experiments.captures.frames import (
     ETHERNET_BYTES,
@@ -15,11 +17,12 @@ from experiments.captures.frames import (
     NEXT_HEADER_TCP,
     TICKS_PER_S,
     UDP_BYTES,
+    Booleans,
     Frames,
     read_frames,
     ticks,
 )
-from experiments.declaration.flows import MptcpDownload, TcpDownload, UdpFlow
+from experiments.declaration.flows import MptcpDownload, QuicDownload, TcpDownload, UdpFlow
 from experiments.declaration.job import Job
 from topologies.model import Role
 
@@ -29,10 +32,12 @@ PATH_SUBTYPES = (1, 3, 4, 5)
 KIND_END, KIND_NOP = 0, 1
 
 
-def end_host_columns(job: Job, captures: bytes, instant: float) -> dict[str, dict[str, Any]]:
+def end_host_columns(
+    job: Job, captures: bytes, instant: float, secrets: Mapping[str, Secrets] | None = None
+) -> dict[str, dict[str, Any]]:
     """Columns of each flow in flows.csv: `end_host_messages` and `_bytes` from the instant on, and
     `header_bytes`, the mean of what isn't data in a packet that brings data.
-    Raises PcapngError."""
+    `secrets`: those of each download over QUIC. Raises PcapngError."""
     names, frames = read_frames(captures)
     spec = job.spec
     mn = spec.topology.node_with_role(Role.MN)
@@ -49,16 +54,19 @@ def end_host_columns(job: Job, captures: bytes, instant: float) -> dict[str, dic
         if isinstance(flow, UdpFlow):
             found[name] = {"header_bytes": IPV6_BYTES + UDP_BYTES}
             continue
-        segments = identify(flow, frames, inner, next_header, direction)
+        where = (frames, inner, next_header, direction)
+        if isinstance(flow, QuicDownload):
+            segments, signals = identify_quic(flow, *where, (secrets or {})[name])
+        else:
+            segments = identify(flow, *where)
+            signals = _signals(frames, near & (next_header == NEXT_HEADER_TCP), flow)
         sizes = IPV6_BYTES + frames.field(inner + 4, 2)
         brings = segments.which & ~frames.outbound
         found[name] = {}
         if brings.any():
             headers = float((sizes - segments.size)[brings].mean())
             found[name]["header_bytes"] = round(headers, 2)
-        mine = near & (next_header == NEXT_HEADER_TCP) & (_cn_port(frames) == flow.port)
-        said = np.array([_is_signal(frames, int(n), flow) for n in np.flatnonzero(mine)])
-        octets = sizes[mine][said] if len(said) else sizes[:0]
+        octets = sizes[near & signals]
         found[name]["end_host_messages"] = len(octets)
         found[name]["end_host_bytes"] = int(octets.sum())
     return found
@@ -66,6 +74,13 @@ def end_host_columns(job: Job, captures: bytes, instant: float) -> dict[str, dic
 
 def _cn_port(frames: Frames) -> Any:
     return frames.field(ETHERNET_BYTES + IPV6_BYTES + np.where(frames.outbound, 2, 0), 2)
+
+
+def _signals(frames: Frames, among: Booleans, flow: TcpDownload) -> Booleans:
+    found = np.zeros(len(among), dtype=np.bool_)
+    for number in np.flatnonzero(among & (_cn_port(frames) == flow.port)):
+        found[number] = _is_signal(frames, int(number), flow)
+    return found
 
 
 def _is_signal(frames: Frames, number: int, flow: TcpDownload) -> bool:

@@ -28,6 +28,7 @@ from experiments.analysis.interruption import instant_of
 from experiments.analysis.move_floors import first_packet, floors
 from experiments.analysis.moves import MoveRecord, follow, moves_entry, plan
 from experiments.analysis.packets import csv_gz, extract
+from experiments.analysis.quic_packets import secrets_of_run
 from experiments.analysis.redirection import redirection_columns
 from experiments.analysis.run_view import VIEW, run_view
 from experiments.analysis.signalling import (
@@ -122,7 +123,8 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     """
     job = read_job(run_dir)
     captures, control = run_dir / "captures.pcapng", run_dir / "control.pcapng"
-    packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures))
+    secrets = secrets_of_run(run_dir, job.spec)
+    packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures), secrets)
     events = read_events(run_dir / "events", job.start_ns)
     signalling = read_signalling(control.read_bytes(), job.start_ns, str(control))
     traces = {name: Trace(packets, name) for name in job.spec.flows}
@@ -142,7 +144,7 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     flows = flow_rows(job, traces, events, signalling=signalling)
     instant = instant_of(job)
     if instant is not None:
-        of_hosts = end_host_columns(job, captures.read_bytes(), instant)
+        of_hosts = end_host_columns(job, captures.read_bytes(), instant, secrets)
         flows = [row | of_hosts[row["flow"]] for row in flows]
     write_atomically(run_dir / FLOW_ROWS, json.dumps(flows, indent=1).encode() + b"\n")
     if not keep_captures:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Mapping
 from math import isnan
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from experiments.analysis.quic_packets import Secrets, identify_quic
 from experiments.analysis.segments import DOWN, UP, identify
 from experiments.captures.frames import (
     ETHERNET_BYTES,
@@ -31,7 +33,7 @@ from experiments.captures.frames import (
     seconds,
     ticks,
 )
-from experiments.declaration.flows import UdpFlow
+from experiments.declaration.flows import QuicDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
 from topologies.crowd import expanded, numbered
 from topologies.model import Role
@@ -101,7 +103,13 @@ class _Groups:
         return np.where(count > 0, self._order[np.where(count > 0, at, 0)], -1)
 
 
-def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "capture") -> pd.DataFrame:
+def extract(
+    captures: bytes,
+    spec: RunSpec,
+    start_ns: int,
+    source: str = "capture",
+    secrets: Mapping[str, Secrets] | None = None,
+) -> pd.DataFrame:
     """The table `packets.csv.gz`: one row per received copy, and one per packet that was lost.
 
     Columns: flow, direction (down: from the CN), sequence, bytes (payload), sent_s, lma_s (instant
@@ -110,12 +118,13 @@ def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "captur
     access (over which it arrived at the MN or left it), overhead (octets of the packet at the LMA
     that aren't its own; -1: not seen there). Times in seconds of the run, resolution 10 us.
     Sequence is that of the UDP test packet, or, for TCP segments with data, the sequence number
-    relative to the SYN's (the first octet of data is 1). Rows are ordered by flow, direction and
-    sending time. Raises PcapngError.
+    relative to the SYN's (the first octet of data is 1), and for QUIC that in the stream. Rows are
+    ordered by flow, direction and sending time. `secrets`: those of each download over QUIC.
+    Raises PcapngError.
     """
     names, frames = read_frames(captures, source)
     accesses = list(spec.topology.accesses)
-    sightings = _sightings(names, frames, spec, start_ns, accesses)
+    sightings = _sightings(names, frames, spec, start_ns, accesses, secrets or {})
     parts = [_trace_down(sightings, len(accesses)), _trace_up(sightings, len(accesses))]
     rows = {
         key: np.concatenate([part[key] for part in parts])
@@ -144,7 +153,12 @@ def extract(captures: bytes, spec: RunSpec, start_ns: int, source: str = "captur
 
 
 def _sightings(
-    names: list[str], frames: Frames, spec: RunSpec, start_ns: int, accesses: list[str]
+    names: list[str],
+    frames: Frames,
+    spec: RunSpec,
+    start_ns: int,
+    accesses: list[str],
+    secrets: Mapping[str, Secrets],
 ) -> _Sightings:
     topology = spec.topology
     cn = topology.node_with_role(Role.CORRESPONDENT)
@@ -191,7 +205,7 @@ def _sightings(
             same = same & (frames.field(peer + 8 * half, 8) == signed)
         access = np.where(same, number, access)
 
-    flow, sequence, size, stamp = _identify(frames, inner, next_header, direction, spec)
+    flow, sequence, size, stamp = _identify(frames, inner, next_header, direction, spec, secrets)
     at_cn = ((point == SENT) & (direction == DOWN)) | ((point == RECEIVED) & (direction == UP))
     at_lma = point == AT_LMA
     test = (flow >= 0) & ((access >= 0) | at_cn | (at_lma & hidden))
@@ -229,7 +243,12 @@ def _access_interfaces(spec: RunSpec) -> dict[str, str]:
 
 
 def _identify(
-    frames: Frames, inner: Integers, next_header: Integers, direction: Integers, spec: RunSpec
+    frames: Frames,
+    inner: Integers,
+    next_header: Integers,
+    direction: Integers,
+    spec: RunSpec,
+    secrets: Mapping[str, Secrets],
 ) -> tuple[Integers, Integers, Integers, Integers]:
     """Flow index (-1: no test packet), sequence, payload length and TCP timestamp per frame."""
     payload_length = frames.field(inner + 4, 2)
@@ -243,7 +262,7 @@ def _identify(
     marked = udp & (frames.field(transport + UDP_BYTES, 2) == TEST_PAYLOAD_MAGIC)
     identifier = frames.field(transport + UDP_BYTES + 2, 2)
     number = frames.field(transport + UDP_BYTES + 4, 4)
-    for index, declared in enumerate(spec.flows.values()):
+    for index, (name, declared) in enumerate(spec.flows.items()):
         if isinstance(declared, UdpFlow):
             mine = marked & (source_port == declared.port) & (destination_port == declared.port)
             mine &= identifier == index + 1
@@ -251,7 +270,11 @@ def _identify(
             sequence[mine] = number[mine]
             size[mine] = payload_length[mine] - UDP_BYTES
             continue
-        found = identify(declared, frames, inner, next_header, direction)
+        where = (frames, inner, next_header, direction)
+        if isinstance(declared, QuicDownload):
+            found, _ = identify_quic(declared, *where, secrets[name])
+        else:
+            found = identify(declared, *where)
         mine = found.which
         flow[mine] = index
         sequence[mine], size[mine] = found.sequence[mine], found.size[mine]

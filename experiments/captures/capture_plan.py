@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.declaration.flow_groups import names_moved
-from experiments.declaration.flows import MptcpDownload, TcpDownload
+from experiments.declaration.flows import MptcpDownload, QuicDownload, TcpDownload
 from experiments.declaration.spec import RunSpec
 from topologies.crowd import expanded, mobile_nodes, numbered
 from topologies.model import BITS_PER_BYTE, Link, Role, Topology
@@ -80,7 +80,7 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     """How many packets of the declared traffic pass each interface, by interface name.
 
     At most: a flow is counted at every access that it may use, TCP as if it filled its line. TCP
-    is not captured at the LMA.
+    is not captured at the LMA, and QUIC is, as all that is UDP.
     """
     down: Counter[str] = Counter()
     up: Counter[str] = Counter()
@@ -108,14 +108,16 @@ def expected_frames(spec: RunSpec) -> dict[str, Expected]:
     }
     # Only Multipath TCP fills several lines at once.
     multipath = any(isinstance(flow, MptcpDownload) for flow in spec.flows.values())
-    # Multipath TCP acknowledges each segment while its receive window is far from settled.
-    acks = 1.0 if multipath else ACKS_PER_SEGMENT
+    # Multipath TCP acknowledges each segment while its receive window is far from settled, and
+    # aioquic after 1 ms.
+    quic = any(isinstance(flow, QuicDownload) for flow in spec.flows.values())
+    acks = 1.0 if multipath or quic else ACKS_PER_SEGMENT
     of_mn: Counter[str] = Counter()
     for access, link in topology.accesses.items():
         mn, count = link.ends[1], segments[access]
         of_mn[mn] = of_mn[mn] + count if multipath else max(of_mn[mn], count)
     for _, name, role in found:
-        if role is not Role.LMA:
+        if quic or role is not Role.LMA:
             count = segments[access_of[name]] if role is Role.MN else of_mn.total()
             down[name] += count
             up[name] += math.ceil(count * acks)

@@ -71,7 +71,8 @@ class Frames(NamedTuple):
             value = value << 8 | self.data[at + position]
         return np.where(inside, value, -1)
 
-    def select(self, which: Booleans) -> Frames:
+    def select(self, which: Booleans | Integers) -> Frames:
+        """Some of the frames; by their places, in the order of these."""
         return Frames(
             self.data,
             self.start[which],

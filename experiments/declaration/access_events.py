@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from experiments.declaration.flows import Flow, MptcpDownload, UdpFlow
+from experiments.declaration.flows import Flow, MptcpDownload, QuicDownload, TcpDownload
 from topologies.model import NonNegative
 
 # Conjugate of the golden ratio: its multiples modulo 1 cover an interval evenly, however many of
@@ -21,20 +21,25 @@ DECISION_GRID_MS = 0.1
 DECISION_SHIFT_MS = 0.05
 
 
+# What the receiver of a download does itself to go on from another address.
+BY_RECEIVER = {"reconnect": TcpDownload, "migrate": QuicDownload}
+
+
 class AccessEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """At `at_s`, later by what the seed chooses, just like a move:
 
     `handover`: the MN's interface on `access` comes up, and takes over the session of the other
     (RFC 5213 section 8.4, Handoff Indicator 2). `link-down`: the interface goes down.
     `reconnect`: the application of `flow`, a download, goes on from the MN's address on `access`,
-    with a new connection.
+    with a new connection. `migrate`: that of a download over QUIC does so with the connection that
+    it has (RFC 9000 section 9).
     `prefer`: the subflows of Multipath TCP on `access` are to carry data, and others are backup
     (MP_PRIO, RFC 8684 section 3.3.8). `abandon`: Multipath TCP is to use the address on `access`
     no more (REMOVE_ADDR, section 3.4.2).
     """
 
     at_s: NonNegative
-    do: Literal["handover", "link-down", "reconnect", "prefer", "abandon"]
+    do: Literal["handover", "link-down", "reconnect", "migrate", "prefer", "abandon"]
     access: str
     flow: str | None = None
 
@@ -48,10 +53,11 @@ def check_events(
         if event.access not in accesses:
             known = ", ".join(accesses)
             raise ValueError(f"{key}.access: {event.access!r}; expected one of {known}")
-        if event.do == "reconnect":
-            downloads = [n for n, f in flows.items() if not isinstance(f, UdpFlow | MptcpDownload)]
+        if event.do in BY_RECEIVER:
+            kind = BY_RECEIVER[event.do]
+            downloads = [name for name, flow in flows.items() if type(flow) is kind]
             if event.flow not in downloads:
-                known = ", ".join(downloads) or "none, for there is no download to reconnect"
+                known = ", ".join(downloads) or f"none, for there is no download to {event.do}"
                 raise ValueError(f"{key}.flow: {event.flow!r}; expected one of {known}")
         elif event.flow is not None:
             raise ValueError(f"{key}.flow: {event.flow!r}; expected none for {event.do}")

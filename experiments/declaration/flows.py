@@ -9,6 +9,9 @@ import msgspec
 from topologies.model import NonNegative, Positive
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+# Of QUIC's end hosts: octets of UDP payload at most, with which an IPv6 packet has 1448 and passes
+# the tunnels whole, and of connection IDs.
+QUIC_DATAGRAM_BYTES, CONNECTION_ID_BYTES = 1400, 8
 PayloadBytes = Annotated[int, msgspec.Meta(ge=32, le=1400)]
 
 
@@ -72,7 +75,14 @@ class MptcpDownload(
     subflows: Literal["backup", "all"] = "backup"
 
 
-Flow = UdpFlow | TcpDownload | MptcpDownload
+class QuicDownload(TcpDownload, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="quic"):
+    """The same over a stream of QUIC (RFC 9000), of aioquic."""
+
+    congestion: Literal["cubic"] = "cubic"
+    rate_mbit: None = None
+
+
+Flow = UdpFlow | TcpDownload | MptcpDownload | QuicDownload
 
 
 class IdleFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -86,5 +96,5 @@ class IdleFlows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 def traffic_kind(flow: Flow) -> str:
-    """As the file has it: udp, tcp, mptcp."""
+    """As the file has it: udp, tcp, mptcp, quic."""
     return str(flow.__struct_config__.tag)

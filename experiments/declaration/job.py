@@ -45,6 +45,11 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         return found
 
 
+def quic_keys(folder: Path, flow: str) -> Path:
+    """Where a download over QUIC logs its TLS secrets, in the format of NSS."""
+    return folder / "logs" / f"quic-{flow}.keys"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Whole or not at all, also if this process or the machine stops in between."""
     temporary = path.with_name(f".{path.name}.tmp")

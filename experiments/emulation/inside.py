@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from experiments.captures.capture import Capture
 from experiments.declaration.access_events import AccessEvent, instant_s
 from experiments.declaration.flow_groups import orders
-from experiments.declaration.flows import MptcpDownload
+from experiments.declaration.flows import MptcpDownload, QuicDownload
 from experiments.declaration.job import Job, write_atomically
 from experiments.declaration.placements import placements
 from experiments.declaration.spec import LinkChange, RunSpec, UplinkMove
@@ -308,6 +308,15 @@ def _traffic(
         mn = mns[flows[transfer.fid - 1].mn - 1]
         yield start(cn, f"tcp-{transfer.fid}-{cn}", serve_tcp, transfer)
         yield start(mn, f"tcp-{transfer.fid}-{mn}", fetch_tcp, transfer)
+    if not any(isinstance(flow, QuicDownload) for flow in flows):
+        return
+    # Only these runs pay for it, in time and memory.
+    from experiments.emulation.quic_traffic import fetch_quic, quic_transfers, serve_quic
+
+    for download in quic_transfers(spec, addresses, later, logs.parent):
+        mn = mns[flows[download.fid - 1].mn - 1]
+        yield start(cn, f"quic-{download.fid}-{cn}", serve_quic, download)
+        yield start(mn, f"quic-{download.fid}-{mn}", fetch_quic, download)
 
 
 def _paths(

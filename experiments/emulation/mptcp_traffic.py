@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address
 from typing import NamedTuple
 
-from experiments.declaration.access_events import AccessEvent, instant_s
+from experiments.declaration.access_events import BY_RECEIVER, AccessEvent, instant_s
 from experiments.declaration.flows import MptcpDownload
 from experiments.declaration.spec import RunSpec
 from experiments.emulation.traffic import NANOSECONDS, Reconnection, sleep_until
@@ -83,5 +83,5 @@ def reconnections(
             instant_s(event.at_s, spec.decision_spread_ms, seed), addresses[event.access]
         )
         for event in spec.events.values()
-        if event.do == "reconnect" and event.flow is not None
+        if event.do in BY_RECEIVER and event.flow is not None
     }

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from controllers.process import run_controller
 from experiments.declaration.flow_groups import idle_flows
-from experiments.declaration.flows import Flow, UdpFlow
+from experiments.declaration.flows import Flow, QuicDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
 from experiments.emulation.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.emulation.traffic import correspondent_address, flow_ids
@@ -282,7 +282,8 @@ def _add_flow(fid: int, mn: int, selector: dict[str, Any], start: str) -> dict[s
 def _selector(spec: RunSpec, flow: Flow, address: IPv6Address) -> dict[str, Any]:
     if isinstance(flow, UdpFlow):
         return _udp_selector(spec, address, flow.port)
-    return _ends(spec, address, TCP, flow.port)
+    protocol = UDP if isinstance(flow, QuicDownload) else TCP
+    return _ends(spec, address, protocol, flow.port)
 
 
 def _udp_selector(spec: RunSpec, address: IPv6Address, port: int) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from ipaddress import IPv6Address
 from types import FrameType
 from typing import Literal, NamedTuple
 
-from experiments.declaration.flows import MptcpDownload, TcpDownload, UdpFlow
+from experiments.declaration.flows import MptcpDownload, QuicDownload, TcpDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
 from topologies.model import BITS_PER_BYTE, Role
 from topologies.namespaces import set_timer_slack
@@ -177,14 +177,14 @@ def bind_when_ready(channel: socket.socket, address: IPv6Address, port: int) -> 
             events.recv(65536)
 
 
-def _end_on_sigterm() -> None:
+def end_on_sigterm() -> None:
     def end(_number: int, _frame: FrameType | None) -> None:
         raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, end)
 
 
-def _report(**values: object) -> None:
+def report(**values: object) -> None:
     print(json.dumps(values), flush=True)
 
 
@@ -196,7 +196,7 @@ def send_udp(streams: Sequence[UdpStream], start_ns: int) -> None:
     whose instant has passed before its address existed is counted and not sent later. Prints one
     JSON line with the counts.
     """
-    _end_on_sigterm()
+    end_on_sigterm()
     set_timer_slack(TIMER_SLACK_NS)
     sockets, payloads = [], []
     for stream in streams:
@@ -223,7 +223,7 @@ def send_udp(streams: Sequence[UdpStream], start_ns: int) -> None:
             what = f"{streams[number].fid} {errno.errorcode.get(error.errno or 0, str(error))}"
             failed[what] = failed.get(what, 0) + 1
     fids = [stream.fid for stream in streams]
-    _report(
+    report(
         sent=dict(zip(fids, sent, strict=True)),
         late=dict(zip(fids, late, strict=True)),
         failed=failed,
@@ -279,7 +279,7 @@ def tcp_transfers(
             reconnection=(reconnections or {}).get(name),
         )
         for name, flow in spec.flows.items()
-        if isinstance(flow, TcpDownload)
+        if isinstance(flow, TcpDownload) and not isinstance(flow, QuicDownload)
     ]
 
 
@@ -299,7 +299,7 @@ def serve_tcp(transfer: TcpTransfer, start_ns: int) -> None:
     Prints one JSON line with the bytes handed to TCP. Raises OSError, also for a congestion
     control that the kernel lacks.
     """
-    _end_on_sigterm()
+    end_on_sigterm()
     set_timer_slack(TIMER_SLACK_NS)
     end_ns = start_ns + round(transfer.until_s * NANOSECONDS)
     total = 0
@@ -313,7 +313,7 @@ def serve_tcp(transfer: TcpTransfer, start_ns: int) -> None:
             channel, _ = listener.accept()
             with channel:
                 total += _serve(channel, listener, transfer, end_ns)
-    _report(fid=transfer.fid, bytes_given=total)
+    report(fid=transfer.fid, bytes_given=total)
 
 
 def _serve(
@@ -341,7 +341,7 @@ def _serve(
 
 def fetch_tcp(transfer: TcpTransfer, start_ns: int) -> None:
     """Connect at `from_s` and read until the sender ends. Prints one JSON line with the bytes."""
-    _end_on_sigterm()
+    end_on_sigterm()
     set_timer_slack(TIMER_SLACK_NS)
     then = transfer.reconnection
     until_ns = None if then is None else start_ns + round(then.instant_s * NANOSECONDS)
@@ -357,7 +357,7 @@ def fetch_tcp(transfer: TcpTransfer, start_ns: int) -> None:
             bind_when_ready(channel, then.address, transfer.port)
             channel.connect((str(transfer.sender), transfer.port))
             total += _fetch(channel, None, transfer.multipath)
-    _report(fid=transfer.fid, bytes_received=total)
+    report(fid=transfer.fid, bytes_received=total)
 
 
 def _fetch(channel: socket.socket, until_ns: int | None, multipath: bool) -> int:

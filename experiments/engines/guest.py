@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from experiments.captures.capture_plan import ring_bytes
+from experiments.declaration.flows import QuicDownload
 from experiments.declaration.job import Job
 from experiments.engines.base import (
     CONSOLE,
@@ -34,6 +35,8 @@ MEMORY_MIB = 112
 RINGS_MIB = 8  # of these, for captured packets
 # Open vSwitch takes up to 25 MiB, a controller 29 (os-ken) or 37 (Ryu).
 SWITCHING_MIB = 64
+# aioquic and its libraries take 22 MiB, the state of a download a few.
+QUIC_MIB = 48
 # A further mobile node: its namespace 0.6, its share of a daemon 0.9, what others know of it 0.3.
 MOBILE_NODE_MIB = 2
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
@@ -113,6 +116,7 @@ def memory_mib(folder: Path) -> int:
         MEMORY_MIB
         + max(0, rings_mib - RINGS_MIB)
         + (SWITCHING_MIB if job.spec.topology.switches else 0)
+        + (QUIC_MIB if any(isinstance(f, QuicDownload) for f in job.spec.flows.values()) else 0)
         + (len(mobile_nodes(job.spec.topology)) - 1) * MOBILE_NODE_MIB
     )
 

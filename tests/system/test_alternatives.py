@@ -11,6 +11,7 @@ import pytest
 
 from experiments.analysis.interruption import instant_of
 from experiments.analysis.measure import FLOW_ROWS, analyse_run, read_job
+from experiments.analysis.packets import read_packets
 from experiments.declaration.experiment import load, points
 from experiments.declaration.job import Job
 from experiments.engines.guest import GuestEngine
@@ -19,7 +20,7 @@ from tests.system import wire
 from tests.system.guests import LIMIT_S, job_of, put_job
 
 HANDOFF_BETWEEN_INTERFACES = 2
-TCP = 6
+TCP, UDP = 6, 17
 MP_JOIN, REMOVE_ADDR, MP_PRIO = 1, 4, 5
 
 
@@ -156,3 +157,46 @@ def test_both_subflows_fill_their_lines_until_one_goes(run: Callable[[str], Ran]
     ran = run("mptcp-all-goes")
     assert ran.row["before_mbit"] > 26
     assert ran.row["later_mbit"] > 9
+
+
+def _connection_id(packet: wire.Datagram) -> bytes:
+    """RFC 9000 section 17.3.1: 8 octets after the flags; behind the UDP header."""
+    return packet.payload[8 + 1 : 8 + 1 + 8]
+
+
+@pytest.mark.parametrize("wlan", ["stays", "goes"])
+def test_a_quic_client_migrates_and_the_server_validates_the_path_rfc9000_9(
+    run: Callable[[str], Ran], wlan: str
+) -> None:
+    ran = run(f"quic-migrate-{wlan}")
+    asked = [p for p in ran.departures("cell") if p.next_header == UDP]
+    delay_ms = (asked[0].time_ns - ran.instant_ns) / wire.MILLISECOND
+    assert 0 <= delay_ms < 1
+    after = [p for p in ran.departures("wlan") if p.time_ns > asked[0].time_ns]
+    assert not [p for p in after if p.next_header == UDP]
+    # Section 9.5: nobody can link the addresses by connection IDs.
+    before = {
+        _connection_id(p)
+        for p in ran.departures("wlan")
+        if p.next_header == UDP and p.payload[8] < 0x80
+    }
+    assert not before & {_connection_id(p) for p in asked}
+    answers = [p for p in ran.arrivals("cell") if p.next_header == UDP]
+    # A round trip over the new access: 2 x (5 + 10 + 25) ms.
+    first_ms = (answers[0].time_ns - ran.instant_ns) / wire.MILLISECOND
+    assert 80 < first_ms < 82
+    # Section 8.1: until the server has the response, another round trip, it sends three times what
+    # it got at most.
+    limit = ran.instant_ns + 160 * wire.MILLISECOND
+    got = sum(len(p.payload) - 8 for p in asked if p.time_ns < limit)
+    sent = sum(len(p.payload) - 8 for p in answers if p.time_ns < limit)
+    assert 0 < sent <= 3 * got
+    assert ran.row["broken"] == 0
+    assert ran.row["later_mbit"] > 9
+    # What the client's application has got of the stream is what packets brought.
+    (log,) = [json.loads(p.read_text()) for p in (ran.folder / "logs").glob("quic-1-mn.txt")]
+    packets = read_packets(ran.folder / "packets.csv.gz")
+    down = packets[(packets["direction"] == "down") & packets["received_s"].notna()]
+    ends = down["sequence"] + down["bytes"] - 1
+    assert 0 <= int(ends.max()) - log["bytes_received"] < 200_000
+    assert ran.row["end_host_messages"] >= 4

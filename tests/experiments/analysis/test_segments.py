@@ -119,3 +119,75 @@ def test_the_same_octets_over_two_subflows_at_once_are_two_packets() -> None:
 def test_other_ports_are_other_flows(flow: TcpDownload) -> None:
     other = segment(WLAN, 1, 10).packet.replace(struct.pack("!H", PORT), struct.pack("!H", 5011))
     assert not identified(flow, Sent(other)).which.any()
+
+
+def acknowledgement(data_sequence: int) -> Sent:
+    """A DATA_ACK of 4 octets from the MN, as Linux writes it (RFC 8684 section 3.3)."""
+    option = struct.pack("!BBBBI", 30, 8, 2 << 4, 0x01, data_sequence & 0xFFFF_FFFF)
+    options = struct.pack("!BBBBII", 1, 1, 8, 10, 7, 0) + option
+    head = struct.pack("!HHII", 40000, PORT, 1, 0)
+    head += struct.pack("!BBHHH", (20 + len(options)) // 4 << 4, ACK, 1000, 0, 0)
+    return Sent(ipv6(TCP, CELL, CN, head + options), down=False)
+
+
+def arrived(*sent: Sent) -> list[bool]:
+    """Which of these packets at the MN count; both subflows have begun before."""
+    opened = [segment(mn, 0, 0, SYN | ACK) for mn in (WLAN, CELL)]
+    file = BytesIO()
+    writer = PcapngWriter(file, ["mn-wlan"], 2000)
+    for number, one in enumerate([*opened, *sent]):
+        frame = ethernet(one.packet)
+        writer.packet(0, 1_000_000 * number, frame, len(frame), not one.down)
+    _, frames = read_frames(file.getvalue())
+    inner = np.full(len(frames.start), ETHERNET_BYTES, dtype=np.int64)
+    direction = np.where(frames.outbound, UP, DOWN)
+    found = identify(MPTCP_FLOW, frames, inner, frames.field(inner + 6, 1), direction)
+    return [which for which, one in zip(found.which.tolist()[2:], sent, strict=True) if one.down]
+
+
+def data(mn: bytes, first: int, size: int = 100, base: int = 2**32 - 150) -> Sent:
+    """Octets from `first` on, whose data sequence numbers begin near where 32 bits wrap."""
+    return segment(mn, first, size, more=mapping(base + first, first, size))
+
+
+def acked(last: int, base: int = 2**32 - 150) -> Sent:
+    return acknowledgement(base + last + 1)
+
+
+def test_what_the_mn_throws_away_with_its_subflow_is_lost_rfc8684_3_3_2() -> None:
+    """Octets 101 to 200 are missing; those behind are thrown away, and come again."""
+    assert arrived(
+        data(WLAN, 1),
+        acked(100),
+        data(WLAN, 201),
+        data(WLAN, 301),
+        acked(100),
+        data(CELL, 101),
+        acked(200),
+        data(CELL, 201, 50),
+        acked(250),
+        data(CELL, 251, 150),
+        acked(400),
+    ) == [True, False, False, True, True, True]
+
+
+def test_what_waited_for_the_gap_to_be_filled_counts() -> None:
+    assert arrived(data(WLAN, 1), data(WLAN, 201), acked(100), data(CELL, 101), acked(300)) == [
+        True,
+        True,
+        True,
+    ]
+
+
+def test_a_copy_of_what_was_acknowledged_takes_nothing_from_the_first() -> None:
+    assert arrived(data(WLAN, 1), acked(100), data(CELL, 1), data(CELL, 101)) == [True] * 3
+
+
+def test_a_segment_counts_if_some_of_it_was_kept() -> None:
+    """The second half comes again, and the first doesn't."""
+    assert arrived(data(WLAN, 1, 100), data(CELL, 51, 50), acked(100)) == [True, True]
+    assert arrived(data(WLAN, 1, 100), data(CELL, 1, 50), data(CELL, 51, 50), acked(100)) == [
+        False,
+        True,
+        True,
+    ]

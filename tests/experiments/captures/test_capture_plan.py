@@ -17,7 +17,7 @@ from experiments.captures.capture_plan import (
     ring_bytes,
     ring_frames,
 )
-from experiments.declaration.flows import TcpDownload, UdpFlow
+from experiments.declaration.flows import QuicDownload, TcpDownload, UdpFlow
 from experiments.declaration.spec import Move, Protocol, RunSpec, UplinkMove
 from experiments.engines.guest import MEMORY_MIB, memory_mib
 from nodes.strict import load_toml
@@ -63,6 +63,15 @@ def test_tcp_fills_the_fastest_line_and_is_not_captured_at_the_lma() -> None:
     assert counts["mn-cell"].inbound == pytest.approx(segments, abs=1)
     assert counts["cn-lma"].outbound == counts["mn-cell"].inbound
     assert counts["lma-core"] == counts["mn-wlan"] == Expected(0, 0)
+
+
+def test_quic_is_captured_at_the_lma_too_with_an_acknowledgement_for_each_packet() -> None:
+    flow = QuicDownload(anchor="cell", start="cell", port=5201, from_s=5.0, until_s=15.0)
+    counts = expected_frames(spec(a=flow))
+    segments = counts["mn-cell"].inbound
+    assert segments == pytest.approx(20e6 * 10 / 8 / 1500, abs=1)
+    assert counts["mn-cell"] == Expected(segments, segments)
+    assert counts["lma-core"] == counts["cn-lma"] == Expected(segments, segments)
 
 
 def test_tcp_flows_share_a_line() -> None:

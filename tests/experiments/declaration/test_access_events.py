@@ -15,6 +15,7 @@ from tests.experiments.synthetic import run_spec
 
 TCP = {"kind": "tcp", "anchor": "wlan", "start": "wlan", "port": 5010}
 MPTCP = TCP | {"kind": "mptcp"}
+QUIC = TCP | {"kind": "quic"}
 
 
 def event(do: str, access: str = "cell", **more: Any) -> dict[str, Any]:
@@ -34,6 +35,9 @@ def test_an_event_and_a_move_for_the_same_second_come_at_the_same_instant(seed: 
         (event("link-down", flow="d"), {"d": TCP}, "events.x.flow: 'd'; expected none"),
         (event("reconnect"), {"d": TCP}, "events.x.flow: None; expected one of d"),
         (event("reconnect", flow="d"), {"d": MPTCP}, "expected one of none"),
+        (event("reconnect", flow="d"), {"d": QUIC}, "expected one of none"),
+        (event("migrate", flow="d"), {"d": TCP}, "no download to migrate"),
+        (event("migrate"), {"d": QUIC, "t": TCP}, "events.x.flow: None; expected one of d$"),
         (event("prefer"), {"d": TCP}, "events.x.do: 'prefer'"),
         (event("abandon", "wlan"), {"d": TCP}, "events.x.do: 'abandon'"),
     ],
@@ -48,6 +52,13 @@ def test_an_event_about_nothing_is_refused(
 def test_events_that_are_about_something() -> None:
     run_spec(flows={"d": TCP}, moves=[], events=event("reconnect", flow="d"))
     run_spec(flows={"d": MPTCP}, moves=[], events=event("prefer"))
+    run_spec(flows={"d": QUIC}, moves=[], events=event("migrate", flow="d"))
+
+
+def test_a_download_over_quic_has_no_congestion_control_but_cubic_and_no_pace() -> None:
+    for more in ({"congestion": "bbr"}, {"rate_mbit": 5.0}):
+        with pytest.raises(InputError, match=next(iter(more))):
+            run_spec(flows={"d": QUIC | more}, moves=[])
 
 
 def test_moves_need_flow_mobility() -> None:
