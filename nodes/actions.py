@@ -128,6 +128,31 @@ class ForwardFlows:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldFlows:
+    """Hold number `hold`: from the next ForwardFlows of the flows `keys` on, the first of their
+    packets waits for `hold_ms` before it goes through its tunnel, and those that come meanwhile
+    wait behind it."""
+
+    hold: int
+    keys: tuple[int, ...]
+    hold_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseFlows:
+    """No packet of a hold waits any more, but for those that have come before it."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndHold:
+    """All packets of a hold have left."""
+
+    hold: int
+
+
+@dataclass(frozen=True, slots=True)
 class LabelFlow:
     """Tunnel headers of flow `key` carry this flow label from its next ForwardFlows on; 0: one of
     those that no flow has."""
@@ -298,6 +323,9 @@ Action = (
     | InstallFlow
     | RemoveFlow
     | ForwardFlows
+    | HoldFlows
+    | ReleaseFlows
+    | EndHold
     | LabelFlow
     | ConnectNorthbound
     | CloseNorthbound

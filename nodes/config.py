@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from nodes.controller_config import ControllerConfig, MagDataPlane, check_lma, check_mag
+from nodes.controller_config import ControllerConfig, MagDataPlane, check_hold, check_lma, check_mag
 from nodes.controller_config import Fallback as NativeFallback
 from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
 from nodes.northbound import Mode
@@ -54,6 +54,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     next registration there, whose PBA tells what an FMI would have, or refused: `fallback`. A new
     session gets `prefixes_per_session` prefixes of its own. `mags` are
     the Proxy-CoAs that may register this node (RFC 5213 section 4); empty: every authorized MAG.
+    `hold_ms`: how long the first packets of a flow that moves wait (`nodes.lma.path_hold`).
     """
 
     prefix_model: PrefixModel = "unique"
@@ -63,6 +64,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     switch: SwitchPolicy = "on-ack"
     granularity: Granularity = "prefix"
     withdrawal_delay_ms: Milliseconds = 10_000
+    hold_ms: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
     fallback: Fallback = "registration"
     prefixes: tuple[IPv6Network, ...] = ()
     enabled: bool = True
@@ -187,6 +189,7 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
         deciding = (mn for mn, policy in self.mobile_nodes.items() if policy.decision_maker == "mn")
         check_lma(self.data_plane, self.controller, self.fabric_interface, tuple(deciding))
         for mn_id, policy in self.mobile_nodes.items():
+            check_hold(f"mobile_nodes.{mn_id}.hold_ms", policy.hold_ms, self.data_plane)
             for mag in policy.mags:
                 if mag not in self.authorized_mags:
                     raise ValueError(

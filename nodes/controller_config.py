@@ -66,6 +66,15 @@ def check_lma(
         )
 
 
+def check_hold(key: str, hold_ms: int, data_plane: Mode) -> None:
+    """Raises ValueError."""
+    if hold_ms and data_plane != "tunnel":
+        raise ValueError(
+            f'{key} is {hold_ms}, and data_plane is "{data_plane}"; expected 0, because only '
+            "the LMA's tunnels hold packets"
+        )
+
+
 def check_mag(
     data_plane: MagDataPlane,
     fabric_interface: str | None,

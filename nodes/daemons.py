@@ -75,6 +75,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
         track=following,
         fabric=config.fabric_interface,
         labels=config.data_plane == "sdn-assisted",
+        holds=any(policy.hold_ms for policy in config.mobile_nodes.values()),
     )
     northbound: NorthboundClient | None = None
     watch = UplinkWatch() if following else None

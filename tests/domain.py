@@ -21,8 +21,10 @@ from nodes.actions import (
     CloseNorthbound,
     CloseTunnel,
     ConnectNorthbound,
+    EndHold,
     FilterFlows,
     ForwardFlows,
+    HoldFlows,
     HostPrefix,
     IgnoreUplink,
     InstallFlow,
@@ -30,6 +32,7 @@ from nodes.actions import (
     LabelFlow,
     Log,
     OpenTunnel,
+    ReleaseFlows,
     RemoveFlow,
     Reply,
     RoutePrefix,
@@ -126,6 +129,7 @@ class Forwarding:
     flows: dict[int, InstallFlow] = field(default_factory=dict)
     targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
     labels: dict[int, int] = field(default_factory=dict)
+    holds: dict[int, list[Action]] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
     through: dict[tuple[str, IPv6Network], IPv6Address] = field(default_factory=dict)
     filters: dict[str, FilterFlows] = field(default_factory=dict)
@@ -187,6 +191,14 @@ class Forwarding:
                     self.targets.pop(key, None)
                     if path:
                         self.targets[key] = path
+            case HoldFlows(hold, keys):
+                _require(hold not in self.holds and self.flows.keys() >= set(keys), action)
+                self.holds[hold] = [action]
+            case ReleaseFlows(hold) | EndHold(hold):
+                steps = [type(step) for step in self.holds[hold]]
+                _require(steps == [HoldFlows, ReleaseFlows][: len(steps)], action)
+                _require(isinstance(action, EndHold) == (len(steps) == 2), action)
+                self.holds[hold].append(action)
             case FilterFlows(interface, prefixes):
                 self.filters.pop(interface, None)
                 if prefixes:

@@ -42,6 +42,7 @@ from nodes.kernel.flow_labels import (
 )
 from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.nftables import Transactions, whole_packets
+from nodes.kernel.path_hold import PathHolding, hold_map
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
@@ -79,6 +80,7 @@ table {TABLE} {{
     meta mark set ip6 saddr . ip6 daddr . meta l4proto . th sport . th dport map @exact
     meta mark 0 jump ordered
     meta mark vmap @copies
+    meta priority set meta mark map @holds
     meta mark set meta mark map @binding
     meta mark {DROP_MARK} drop
   }}
@@ -88,7 +90,8 @@ table {TABLE} {{
 
 class LmaForwarding:
     """`track`: something else needs connection tracking to track. `fabric`: the interface of the
-    switched core, for packets that go there without a tunnel. `labels`: flows have one."""
+    switched core, for packets that go there without a tunnel. `labels`: flows have one. `holds`:
+    packets of a flow that moves may have to wait."""
 
     def __init__(
         self,
@@ -97,18 +100,20 @@ class LmaForwarding:
         track: bool = False,
         fabric: str | None = None,
         labels: bool = False,
+        holds: bool = False,
     ) -> None:
         self._address = address
         self._fabric = fabric
         self._routing = Routing()
         self._nftables = Transactions()
         self._routing.sweep("mag", (), (RULE_PRIORITY,))
-        tables = [_SKELETON, whole_packets(TABLE, track=track)]
+        tables = [hold_map(TABLE), _SKELETON, whole_packets(TABLE, track=track)]
         if labels:
             tables.append(label_chain(TABLE, address))
         self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", *tables)
         self._marks: dict[IPv6Address, int] = {}
         self._labels: dict[int, int] = {}
+        self._holding = PathHolding(TABLE, self._nftables) if holds else None
         self._prefixes: set[IPv6Network] = set()
         self._flows: dict[int, ClassifiedRow] = {}
         self._targets: dict[int, tuple[int, ...]] = {}
@@ -121,6 +126,8 @@ class LmaForwarding:
 
     def perform(self, action: Action) -> None:
         """Carry out a forwarding action; others are not for this class."""
+        if self._holding is not None:
+            self._holding.perform(action)
         match action:
             case OpenTunnel(peer):
                 self._open(peer)
@@ -151,6 +158,8 @@ class LmaForwarding:
 
     def close(self) -> None:
         self._routing.close()
+        if self._holding is not None:
+            self._holding.close()
 
     def tunnel(self, peer: IPv6Address) -> str:
         """The interface of the tunnel to `peer`."""
@@ -162,6 +171,8 @@ class LmaForwarding:
         mark = next(number for number in range(1, DROP_MARK) if number not in self._marks.values())
         self._marks[peer] = mark
         self._routing.add_tunnel(self.tunnel(peer), self._address, peer)
+        if self._holding is not None:
+            self._holding.prepare(self.tunnel(peer))
         self._use_mark(peer)
 
     def _use_mark(self, peer: IPv6Address) -> None:
@@ -182,6 +193,8 @@ class LmaForwarding:
         match = RuleMatch(mark=mark, mark_mask=TUNNEL_MASK)
         self._routing.delete_rule(RULE_PRIORITY, match, FIRST_ROUTING_TABLE + mark)
         self._routing.delete_link(self.tunnel(peer))
+        if self._holding is not None:
+            self._holding.forget(self.tunnel(peer))
         del self._marks[peer]
 
     def _know(self, prefix: IPv6Network) -> None:
@@ -202,6 +215,8 @@ class LmaForwarding:
                 self._unclassified.add(key)
             if before != after:
                 commands += _leave(key, before) + self._enter(key, after)
+                if self._holding is not None:
+                    commands += self._holding.replace(key, _tunnel(after[0]) if after else None)
         commands += self._reclassify()
         if commands:
             self._nftables.run(*commands)

@@ -21,6 +21,7 @@ from nodes.lma.flow_mobility_initiate import NOT_SUPPORTED
 from nodes.lma.handover_revocation import HandoverRevocation
 from nodes.lma.path_changes import OwnPaths
 from nodes.lma.path_control import Concluded, PathControl
+from nodes.lma.path_hold import PathHolds
 from nodes.lma.policy_engine import PolicyEngine
 from nodes.lma.proxy_registration import ProxyRegistration
 from nodes.lma.revocation_indications import RevocationIndications
@@ -47,7 +48,8 @@ class LocalMobilityAnchor:
         self.config = config
         self.bindings = BindingCache()
         self.controller = None if config.data_plane == "tunnel" else PathControl(config)
-        self._outbox = self.controller or Outbox()
+        self.holds = PathHolds(config)
+        self._outbox: Outbox = self.controller or self.holds
         paths = self.controller or OwnPaths(self._outbox)
         self.flows = FlowMobility(config, self.bindings, self._outbox, paths, rng)
         self.registrations = ProxyRegistration(config, self.bindings, self.flows, self._outbox, rng)
@@ -79,6 +81,7 @@ class LocalMobilityAnchor:
             self.heartbeats.deadline(),
             self.indications.deadline(),
             self.awaited.deadline(),
+            self.holds.deadline(),
             None if self.controller is None else self.controller.deadline(),
         )
         return min((due for due in deadlines if due is not None), default=None)
@@ -88,6 +91,7 @@ class LocalMobilityAnchor:
         self.registrations.handle_timer(now)
         self.heartbeats.handle_timer(now)
         self.indications.handle_timer(now)
+        self.holds.handle_timer(now)
         if self.controller is not None:
             self._conclude(self.controller.handle_timer(now))
         self._settle(now)
@@ -181,6 +185,7 @@ class LocalMobilityAnchor:
         if self.flows.settle(now):
             self.registrations.refresh_routes()
         self.heartbeats.refresh(now)
+        self.holds.settle(now)
         if self.controller is not None:
             self.controller.settle(now)
 
