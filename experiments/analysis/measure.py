@@ -1,7 +1,8 @@
 """What a run is reduced to: one row per move, computed from packets, events and control messages.
 
 Windows. Packets are counted (sent, lost, ...) when they were sent between 1 s before the decision
-and 1 s before the next move of the same flow, or the flow's end. The interruption is the longest
+and 1 s before the next move of the same flow, or the flow's end; metrics of reordering but their
+number are of packets sent within 1 s of the decision. The interruption is the longest
 gap that ends between the decision and 1 s after the first arrival over the new access.
 Downlink unless a name says uplink. All times have a resolution of 10 us, so an excess may be off
 by that much and no more.
@@ -30,6 +31,7 @@ from experiments.analysis.moves import MoveRecord, follow, moves_entry, plan
 from experiments.analysis.packets import csv_gz, extract
 from experiments.analysis.quic_packets import secrets_of_run
 from experiments.analysis.redirection import redirection_columns
+from experiments.analysis.reordering import reordering_columns
 from experiments.analysis.run_view import VIEW, run_view
 from experiments.analysis.signalling import (
     Signalling,
@@ -80,6 +82,10 @@ COLUMNS = [
     "lost",
     "duplicated",
     "reordered",
+    "reordered_percent",
+    "reordering_extent",
+    "late_ms",
+    "reordered_by_3",
     "uplink_latency_ms",
     "uplink_floor_ms",
     "uplink_excess_ms",
@@ -272,7 +278,8 @@ def _row(
     uplink = int(trace.up.lma[through_new].min()) - decision if through_new.any() else None
     lowest, uplink_lowest = floors(job, record, record.move.flow, trace, caused)
     expected = not isinstance(flow, UdpFlow) or flow.directions != "up"
-    row = _head(job, record, _status(record, expected)) | down | up
+    near = trace.down.between(decision - AROUND_TICKS, decision + AROUND_TICKS)
+    row = _head(job, record, _status(record, expected)) | down | up | reordering_columns(near, tcp)
     row |= {
         "decision_s": round(decision / TICKS_PER_S, 5),
         "move_latency_ms": latency,

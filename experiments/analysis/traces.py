@@ -75,22 +75,37 @@ def count(way: Way, tcp: bool = False) -> dict[str, int]:
     A UDP packet is its sequence number; a TCP segment sent again is another packet, so there the
     order of sending counts, and reordering is that of the network.
     """
-    if tcp:
-        _, number = np.unique(way.sent, return_inverse=True)
-        _, identity = np.unique(number.astype(np.int64) << 33 | way.sequence, return_inverse=True)
-    else:
-        _, identity = np.unique(way.sequence, return_inverse=True)
-    arrived = np.flatnonzero(way.received != NEVER)
-    arrived = arrived[np.argsort(way.received[arrived], kind="stable")]
+    identity = _identity(way, tcp)
+    arrived = way.received != NEVER
     sent = int(identity.max()) + 1 if len(identity) else 0
     received = len(np.unique(identity[arrived]))
     return {
         "sent": sent,
         "received": received,
         "lost": sent - received,
-        "duplicated": len(arrived) - received,
-        "reordered": reordered(identity[arrived]),
+        "duplicated": int(arrived.sum()) - received,
+        "reordered": reordered(first_arrivals(way, tcp)[0]),
     }
+
+
+def _identity(way: Way, tcp: bool) -> Integers:
+    """Which packet each row is a copy of: numbers from 0 in the order of sending."""
+    number = way.sequence
+    if tcp:
+        _, sending = np.unique(way.sent, return_inverse=True)
+        number = sending.astype(np.int64) << 33 | way.sequence
+    _, identity = np.unique(number, return_inverse=True)
+    return identity.astype(np.int64)
+
+
+def first_arrivals(way: Way, tcp: bool = False) -> tuple[Integers, Integers]:
+    """The number of each packet that arrived, by its first copy, in order of arrival, and when."""
+    arrived = np.flatnonzero(way.received != NEVER)
+    arrived = arrived[np.argsort(way.received[arrived], kind="stable")]
+    number = _identity(way, tcp)[arrived]
+    _, first = np.unique(number, return_index=True)
+    first.sort()
+    return number[first], way.received[arrived][first]
 
 
 def reordered(arrivals: Integers) -> int:
