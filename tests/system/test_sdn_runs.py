@@ -88,6 +88,15 @@ def test_a_move_takes_no_longer_than_it_must(
         assert {datagram.length - datagram.innermost.length for datagram in data} == {overhead}
 
 
+@pytest.mark.parametrize(("mode", "lost"), [("sdn-core", 4), ("sdn-assisted", 6)])
+def test_on_send_packets_overtake_the_fmi_if_the_controller_is_nearer(
+    kernel: Kernel, tmp_path: Path, mode: str, lost: int
+) -> None:
+    """docs/sdn.md: those that are at the MAG before the FMI, which takes 10 ms from the LMA."""
+    for row in moved(kernel, tmp_path, 1.0, data_plane=mode, switch="on-send"):
+        assert (row["lost"], row["uplink_lost"]) == (lost, 0)
+
+
 def test_with_a_flow_cache_rules_are_in_force_5_ms_after_others_at_the_earliest(
     kernel: Kernel, tmp_path: Path
 ) -> None:
