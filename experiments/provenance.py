@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import subprocess
+from fnmatch import fnmatch
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -15,23 +16,57 @@ from experiments.declaration.job import Job
 from nodes.strict import to_builtins
 
 ROOT = Path(__file__).parent.parent
-# What a run executes, and the analysis with it: its rows are kept beside the run's data.
-CODE = ("topologies", "nodes", "experiments")
+# What carries out a run, and the analysis with it: its rows are kept beside the run's data. What
+# makes figures, tables and pages of many runs' rows isn't here, as it is done anew each time.
+CODE = (
+    "topologies",
+    "nodes",
+    "experiments/analysis",
+    "experiments/captures",
+    "experiments/declaration",
+    "experiments/emulation",
+    "experiments/engines",
+    "experiments/execution.py",
+    "experiments/tables.py",
+)
+# What runs on switches execute besides.
+SWITCHED_CODE = ("controllers",)
+# Of these a run's inputs have what they make: its job, its kernel.
+MAKERS = (
+    "experiments/declaration/declarations.py",
+    "experiments/declaration/experiment.py",
+    "experiments/declaration/cellular_trace.py",
+    "experiments/declaration/generate_traces.py",
+    "experiments/declaration/link_changes.py",
+    "experiments/engines/features.py",
+    "experiments/engines/kernel*.py",
+)
 CODE_SUFFIXES = (".py", ".sh")
 PACKAGES = ("msgspec", "numpy", "pandas", "scipy", "matplotlib", "scapy")
 TOOLS = {"iproute2": ["ip", "-V"], "nftables": ["nft", "--version"]}
 FORMAT = 1
 
 
+def code_files(*, switched: bool) -> list[Path]:
+    """Every source file that a run or its analysis can execute, relative to the checkout."""
+    found = []
+    for name in (*CODE, *(SWITCHED_CODE if switched else ())):
+        place = ROOT / name
+        for path in sorted(place.rglob("*")) if place.is_dir() else [place]:
+            relative = path.relative_to(ROOT)
+            made = any(fnmatch(str(relative), pattern) for pattern in MAKERS)
+            if path.suffix in CODE_SUFFIXES and path.is_file() and not made:
+                found.append(relative)
+    return found
+
+
 @cache
-def code_digest() -> str:
-    """sha256 over every source file that a run or its analysis can execute."""
+def code_digest(*, switched: bool) -> str:
+    """sha256 over `code_files`."""
     digest = hashlib.sha256()
-    for folder in CODE:
-        for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in CODE_SUFFIXES and path.is_file():
-                digest.update(str(path.relative_to(ROOT)).encode() + b"\0")
-                digest.update(path.read_bytes() + b"\0")
+    for path in code_files(switched=switched):
+        digest.update(str(path).encode() + b"\0")
+        digest.update((ROOT / path).read_bytes() + b"\0")
     return digest.hexdigest()
 
 
@@ -41,7 +76,7 @@ def run_key(job: Job, engine_versions: dict[str, str]) -> str:
         "format": FORMAT,
         "job": to_builtins(job),
         "engine": engine_versions,
-        "code": code_digest(),
+        "code": code_digest(switched=bool(job.spec.topology.switches)),
     }
     return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +46,14 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     forget()
 
 
-def digest() -> str:
+def digest(*, switched: bool = False) -> str:
     code_digest.cache_clear()
-    return code_digest()
+    return code_digest(switched=switched)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def test_the_digest_follows_the_code_and_nothing_else(checkout: Path) -> None:
@@ -60,6 +67,61 @@ def test_the_digest_follows_the_code_and_nothing_else(checkout: Path) -> None:
     third = digest()
     (checkout / "nodes" / "init.sh").write_text("true\n")
     assert len({first, second, third, digest()}) == 4
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("experiments/figures/style.py", "experiments/report/__init__.py"),
+        *("experiments/evaluation/statistics.py", "experiments/runner.py", "docs/x.py"),
+        *("experiments/declaration/declarations.py", "experiments/engines/kernel_build.py"),
+        *("experiments/prefix-models.toml", "tests/a.py", "setup/a.sh"),
+    ],
+)
+def test_what_only_shows_results_is_no_input_of_a_run(checkout: Path, name: str) -> None:
+    before = digest(switched=True)
+    write(checkout / name, "x = 1\n")
+    assert digest(switched=True) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("experiments/analysis/measure.py", "experiments/emulation/inside.py"),
+        *("experiments/captures/frames.py", "experiments/declaration/spec.py"),
+        *("experiments/engines/guest-init.sh", "experiments/execution.py", "topologies/model.py"),
+    ],
+)
+def test_what_carries_out_or_analyses_a_run_is_its_input(checkout: Path, name: str) -> None:
+    before = digest()
+    write(checkout / name, "x = 1\n")
+    assert digest() != before
+
+
+def test_controllers_are_inputs_of_runs_on_switches_only(checkout: Path) -> None:
+    tunnel, switched = digest(), digest(switched=True)
+    write(checkout / "controllers/redirection.py", "x = 1\n")
+    assert digest() == tunnel
+    assert digest(switched=True) != switched
+
+
+def test_all_that_a_run_loads_is_its_input() -> None:
+    entries = "experiments.emulation.inside, experiments.analysis.measure, experiments.execution"
+    entries += ", experiments.engines.guest, experiments.engines.host, nodes.daemons"
+    program = f"import sys, {entries}; print(*(m.__file__ for m in sys.modules.values() if "
+    program += "getattr(m, '__file__', None)), sep=chr(10))"
+    shown = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    loaded = {Path(line) for line in shown.stdout.splitlines()}
+    own = {p.relative_to(provenance.ROOT) for p in loaded if p.is_relative_to(provenance.ROOT)}
+    own = {path for path in own if path.parts[0] != ".venv"}
+    assert len(own) > 60
+    known = set(provenance.code_files(switched=True))
+    # What describes a run does not change it; declarations are in its job, features in its kernel.
+    harmless = {"experiments/__init__.py", "experiments/provenance.py"}
+    made = {p for p in own if any(fnmatch(str(p), pattern) for pattern in provenance.MAKERS)}
+    assert {str(path) for path in own - known - made} <= harmless
 
 
 def test_a_key_stands_for_all_inputs(checkout: Path) -> None:
