@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Digits = Annotated[int, msgspec.Meta(ge=0, le=6)]
-Statistic = Literal["mean", "median", "max", "failed"]
+Statistic = Literal["mean", "median", "p5", "p10", "p90", "p95", "max", "failed"]
 Where = dict[str, str | float | list[str | float]]
 _LABEL = re.compile(r".+ \([^()]+\)\Z")
 
@@ -16,11 +16,12 @@ _LABEL = re.compile(r".+ \([^()]+\)\Z")
 class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One figure, from `runs.csv` (moves) or `flows.csv`.
 
-    `lines` and `points` show a statistic of column `y` against the factor `x`, along an axis or as
-    categories; `ecdf` shows the distribution of `y`. Each `series` (a column) is a curve, each of
-    `panels` (a column) a panel. `where` keeps the rows with these values. The share of moves that
-    failed, `failed`, needs no column. `names` are what series and categories are called in the
-    figure, `caption` says what it shows, `panel_text` says what the value of a panel, "{}", is.
+    `lines` and `points` show a statistic of column `y` (p90: what 90 % don't exceed) against the
+    factor `x`, along an axis or as categories; `ecdf` shows the distribution of `y`. Each `series`
+    (a column) is a curve, each of `panels` (a column) a panel. `where` keeps the rows with these
+    values. The share of moves that failed, `failed`, needs no column. `names` are what series and
+    categories are called in the figure, `caption` says what it shows, `panel_text` says what the
+    value of a panel, "{}", is.
     Labels end with a unit in brackets; (1) is none. `log_y` is for values above 0.
     """
 
@@ -77,7 +78,7 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def __post_init__(self) -> None:
         if self.minus and self.statistic == "failed":
-            raise ValueError('statistic is "failed"; expected mean or median with minus')
+            raise ValueError('statistic is "failed"; expected one of values with minus')
 
 
 class TableColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

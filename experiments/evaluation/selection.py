@@ -5,9 +5,11 @@ What experiments declare (figures, numbers, tables) is all made of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from experiments.analysis.measure import OK
@@ -15,7 +17,6 @@ from experiments.declaration.declarations import Statistic, Where
 from experiments.evaluation.results import Results, good
 from experiments.evaluation.statistics import (
     Interval,
-    Values,
     bootstrap_interval,
     largest,
     quantile_interval,
@@ -25,11 +26,6 @@ from nodes.strict import InputError
 
 # What makes two moves of different points the same one.
 PAIR = ("seed", "flow", "move")
-_OF_VALUES: Mapping[Statistic, Callable[[Values], Interval]] = {
-    "mean": bootstrap_interval,
-    "median": quantile_interval,
-    "max": largest,
-}
 
 
 def select(results: Results, table: str, where: Where, columns: Sequence[str]) -> pd.DataFrame:
@@ -67,12 +63,30 @@ def of(rows: pd.DataFrame, column: str | None, value: str) -> pd.DataFrame:
 
 
 def estimate(rows: pd.DataFrame, y: str, statistic: Statistic) -> Interval:
-    """Mean with BCa, median with order-statistic interval, or the largest; or the share that
-    failed, with Wilson's, which needs no `y`."""
+    """A statistic of column `y` as `over_values` has it, of rows that are ok; or the share that
+    failed, with Wilson's interval, which needs no `y`."""
     if statistic == "failed":
         return share_interval(int((rows["status"] != OK).sum()), len(rows))
-    values = good(rows)[y].dropna().to_numpy(dtype=float)
-    return _OF_VALUES[statistic](values)
+    if statistic == "max":
+        return largest(good(rows)[y].to_numpy(dtype=float))
+    return over_values(of_runs(rows, y), statistic)
+
+
+def of_runs(rows: pd.DataFrame, y: str) -> npt.NDArray[np.float64]:
+    """Column `y` of rows that are ok, one value a run, the mean of its rows: what moves in one run
+    is not independent."""
+    known = good(rows).dropna(subset=[y])
+    return known.groupby("run", sort=False)[y].mean().to_numpy(dtype=float)
+
+
+def over_values(values: npt.NDArray[np.float64], statistic: Statistic) -> Interval:
+    """Mean and median with BCa bootstrap interval; other quantiles (p90) with that of order
+    statistics; the largest with none."""
+    if statistic == "max":
+        return largest(values)
+    if statistic in ("mean", "median"):
+        return bootstrap_interval(values, statistic)
+    return quantile_interval(values, int(statistic.removeprefix("p")) / 100)
 
 
 def paired_difference(
@@ -85,4 +99,4 @@ def paired_difference(
     if not (first.index.is_unique and second.index.is_unique):
         raise ValueError(f"{y}: several rows have the same {', '.join(keys)}")
     differences = (first - second).dropna().groupby("seed").mean().to_numpy(dtype=float)
-    return _OF_VALUES[statistic](differences)
+    return over_values(differences, statistic)

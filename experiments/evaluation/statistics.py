@@ -1,4 +1,5 @@
-"""Intervals over runs: bootstrap for means, order statistics for quantiles, DKW for an ECDF.
+"""Intervals over runs: bootstrap for means and medians, order statistics for other quantiles, DKW
+for an ECDF.
 
 One value per run and move goes in, never one per packet: packets of one run are not independent.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from scipy import stats
 
 LEVEL = 0.95
 RESAMPLES = 9999
+_ROUNDING = 1e-12
 Values = Sequence[float] | npt.NDArray[np.float64]
 
 
@@ -94,36 +97,61 @@ def _bootstrap(
 def quantile_interval(values: Values, quantile: float = 0.5, level: float = LEVEL) -> Interval:
     """Distribution-free interval of a quantile from two order statistics.
 
-    The narrowest pair of ranks around the quantile whose binomial coverage reaches `level`; when
-    no pair does (fewer than 6 values, for a median at 95 %), the range of the values, whose real
-    coverage is in `level`. Raises ValueError unless 0 < quantile < 1.
+    That of `ranks`; where no pair reaches `level`, the range of the values, whose real coverage is
+    in `level`. Raises ValueError unless 0 < quantile < 1.
     """
-    if not 0 < quantile < 1:
-        raise ValueError(f"quantile {quantile}: expected more than 0 and less than 1")
     data = _finite(values)
     n = len(data)
-    if n == 0:
+    found = ranks(n, quantile, level)
+    if found is None:
         return Interval(math.nan, math.nan, math.nan, 0, 0.0, "none: no values")
-    estimate = float(np.quantile(data, quantile))
+    kind = "order statistics" if found.confidence >= level - _ROUNDING else "range of the values"
+    low, high = float(data[found.low - 1]), float(data[found.high - 1])
+    return Interval(float(np.quantile(data, quantile)), low, high, n, found.confidence, kind)
+
+
+class Ranks(NamedTuple):
+    """Ranks from 1 of two order statistics, and the confidence of the interval between them."""
+
+    low: int
+    high: int
+    confidence: float
+
+
+@cache
+def ranks(n: int, quantile: float = 0.5, level: float = LEVEL) -> Ranks | None:
+    """The narrowest pair of ranks around a quantile of `n` values whose binomial coverage reaches
+    `level`; smallest and largest value when no pair does (fewer than 6 values, for a median at
+    95 %), None without values. Raises ValueError unless 0 < quantile < 1."""
+    if not 0 < quantile < 1:
+        raise ValueError(f"quantile {quantile}: expected more than 0 and less than 1")
+    if n == 0:
+        return None
     # P(x[i] <= q < x[j]), ranks from 1, is P(i <= B < j) with B ~ Binomial(n, quantile).
     below = np.concatenate(([0.0], np.cumsum(stats.binom.pmf(np.arange(n + 1), n, quantile))))
     best: tuple[int, float, int, int] | None = None
     for i in range(1, n + 1):
         for j in range(i + 1, n + 1):
             coverage = float(below[j] - below[i])
-            if coverage >= level - 1e-12:
+            if coverage >= level - _ROUNDING:
                 candidate = (j - i, -coverage, i, j)
                 best = candidate if best is None else min(best, candidate)
                 break
     if best is None:
-        coverage = float(below[n] - below[1])
-        return Interval(
-            estimate, float(data[0]), float(data[-1]), n, max(coverage, 0.0), "range of the values"
-        )
+        return Ranks(1, n, max(float(below[n] - below[1]), 0.0))
     _, negative, i, j = best
-    return Interval(
-        estimate, float(data[i - 1]), float(data[j - 1]), n, -negative, "order statistics"
-    )
+    return Ranks(i, j, -negative)
+
+
+def what_runs_give(n: int) -> str:
+    """How much `n` runs a point tell of a median and of a distribution, in a sentence."""
+    found = ranks(n)
+    if found is None or n < 2:
+        return f"{n} run a point gives no interval." if n == 1 else "There are no runs."
+    median = f"{n} runs a point give a median between ranks {found.low} and {found.high}, with "
+    median += f"{100 * found.confidence:.1f} % confidence"
+    ecdf_known = f"an ECDF within ±{dkw_half_width(n):.2f} (DKW, 95 %)"
+    return f"{median}, and {ecdf_known}."
 
 
 def largest(values: Values) -> Interval:

@@ -128,19 +128,21 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per group of runs and metric.
 
     Groups: traffic, prefix model, switch policy, direction, delay, and the experiment's factors.
-    Columns beside those: metric, n (moves that count), missing (moves whose status is not ok),
-    median with interval (order statistics; median_level is its confidence), mean with 95 % BCa
-    bootstrap interval.
+    Columns beside those: metric, n (runs that count, each with the mean of its moves), missing
+    (moves whose status is not ok), mean and median with 95 % BCa bootstrap intervals, 90 % quantile
+    with that of order statistics, whose confidence is p90_level.
     """
     keys = [*GROUP, *factor_columns(runs)]
     rows: list[dict[str, Any]] = []
     for values, group in runs.groupby(keys, dropna=False, sort=True):
         good = group[group["status"] == OK]
         for metric in [name for name in METRICS if name in runs.columns]:
-            data = good[metric].dropna().to_numpy(dtype=float)
+            of_runs = good.dropna(subset=[metric]).groupby("run", sort=False)[metric].mean()
+            data = of_runs.to_numpy(dtype=float)
             if not len(data) and len(good):
                 continue
-            mean, median = bootstrap_interval(data), quantile_interval(data)
+            mean, median = bootstrap_interval(data), bootstrap_interval(data, "median")
+            p90 = quantile_interval(data, 0.9)
             rows.append(
                 dict(zip(keys, values, strict=True))
                 | {
@@ -150,10 +152,13 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
                     "median": _rounded(median.estimate),
                     "median_low": _rounded(median.low),
                     "median_high": _rounded(median.high),
-                    "median_level": _rounded(median.level),
                     "mean": _rounded(mean.estimate),
                     "mean_low": _rounded(mean.low),
                     "mean_high": _rounded(mean.high),
+                    "p90": _rounded(p90.estimate),
+                    "p90_low": _rounded(p90.low),
+                    "p90_high": _rounded(p90.high),
+                    "p90_level": _rounded(p90.level),
                 }
             )
     return pd.DataFrame(rows)

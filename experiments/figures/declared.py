@@ -15,7 +15,7 @@ from experiments.analysis.measure import OK
 from experiments.declaration.declarations import Plot
 from experiments.evaluation.results import Results, good
 from experiments.evaluation.selection import estimate, of, select, values_of
-from experiments.evaluation.statistics import Interval, dkw_half_width
+from experiments.evaluation.statistics import Interval
 from experiments.figures import style
 from nodes.strict import InputError
 
@@ -23,7 +23,11 @@ from nodes.strict import InputError
 DODGE, CATEGORY_DODGE = 0.012, 0.12
 WHAT = {
     "mean": "Mean over runs with 95 % BCa bootstrap interval",
-    "median": "Median over runs with order-statistic interval of at least 95 %",
+    "median": "Median over runs with 95 % BCa bootstrap interval",
+    **{
+        f"p{share}": f"{share} % quantile over runs with order-statistic interval"
+        for share in (5, 10, 90, 95)
+    },
     "max": "Largest of all runs",
     "failed": "Share of moves that failed, with 95 % Wilson interval",
 }
@@ -85,7 +89,7 @@ def _against(
         group = of(of_series, plot.x, text)
         if not len(group):
             continue
-        counts.append((int((group["status"] == OK).sum()), len(group)))
+        counts.append((group["run"].nunique(), len(group)))
         interval = estimate(group, plot.y, plot.statistic)
         if interval.n:
             place = float(text) if plot.kind == "lines" else float(position)
@@ -146,14 +150,17 @@ def _ecdf(
 ) -> None:
     """Of all moves, those that failed included: they have no value, so the curve ends below 1."""
     values = np.sort(good(of_series)[plot.y].dropna().to_numpy(dtype=float))
-    counts.append((len(values), len(of_series)))
+    counts.append((of_series["run"].nunique(), len(of_series)))
     if len(values):
         fractions = np.arange(1, len(values) + 1) / len(of_series)
         # As far as any curve of the panel goes: what failed took longer than that.
         end = float(good(rows)[plot.y].max())
+        x = np.concatenate([values[:1], values, [end]])
+        steps = np.concatenate([[0.0], fractions, fractions[-1:]])
+        style.ecdf_band(axes, x, steps, of_series["run"].nunique(), look)
         axes.step(
-            np.concatenate([values[:1], values, [end]]),
-            np.concatenate([[0.0], fractions, fractions[-1:]]),
+            x,
+            steps,
             where="post",
             color=look.colour,
             linestyle=look.line,
@@ -222,14 +229,17 @@ def _handle(look: style.Look, plot: Plot) -> Line2D:
 
 
 def _note(plot: Plot, rows: pd.DataFrame, counts: list[tuple[int, int]]) -> str:
-    expected = max((count for _, count in counts), default=0)
+    """`counts` are runs and rows of each point or curve."""
     missing = int((rows["status"] != OK).sum())
     what = "moves" if plot.table == "runs" else "flows"
+    runs = [count for count, _ in counts] or [0]
+    n = f"n = {_span(runs)} runs"
+    if any(count != several for count, several in counts):
+        n += f" ({_span([several for _, several in counts])} {what})"
     if plot.kind == "ecdf":
-        text = f"ECDF over {what}, n = {expected} per curve. 95 % DKW band: "
-        text += f"±{dkw_half_width(max(expected, 1)):.2f}."
+        text = f"ECDF over {what}, {n} per curve. Shaded: 95 % DKW bands for as many runs."
     else:
-        text = f"{WHAT[plot.statistic]}, n = {expected} {what} per point."
+        text = f"{WHAT[plot.statistic]}, {n} per point."
     if missing and plot.statistic != "failed":
         told = "end below 1 for these" if plot.kind == "ecdf" else "are without them"
         shown = "Curves" if plot.kind == "ecdf" else "Points"
@@ -237,3 +247,8 @@ def _note(plot: Plot, rows: pd.DataFrame, counts: list[tuple[int, int]]) -> str:
     if plot.floor:
         text += " Grey: floor (median)."
     return text
+
+
+def _span(counts: Sequence[int]) -> str:
+    low, high = min(counts), max(counts)
+    return f"{low}" if low == high else f"{low} to {high}"

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.evaluation.results import Results, counts_of_runs, good
-from experiments.evaluation.statistics import quantile_interval
+from experiments.evaluation.statistics import bootstrap_interval
 from experiments.evaluation.summary import DIRECTION_ORDER, DIRECTION_WORDS, MODEL_ORDER, ordered
 from experiments.figures import style
 
@@ -52,7 +52,7 @@ def draw(results: Results) -> Figure:
                 values = of_model[of_model["lma_mag_delay_ms"] == delay]["move_latency_ms"]
                 if not len(values):
                     continue
-                interval = quantile_interval(values.to_numpy(dtype=float))
+                interval = bootstrap_interval(values.to_numpy(dtype=float), "median")
                 kinds.add(f"{interval.kind}, {interval.level * 100:.1f} %")
                 error = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
                 axes.errorbar(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -41,8 +42,11 @@ def draw(results: Results) -> Figure:
             of_model = here[here["model"] == model]
             values, fractions = ecdf(of_model["move_latency_ms"].to_numpy(dtype=float))
             if len(values):
+                x, steps = _from_zero(values, fractions)
+                style.ecdf_band(axes, x, steps, len(values), look)
                 axes.step(
-                    *_from_zero(values, fractions),
+                    x,
+                    steps,
                     where="post",
                     color=look.colour,
                     linestyle=look.line,
@@ -85,15 +89,14 @@ def draw(results: Results) -> Figure:
     style.note(
         figure,
         f"ECDF over runs, {style.runs_count(counts, 'curve')}, LMA-MAG delay "
-        f"{delay:g} ms. 95 % DKW band: ±{dkw_half_width(max(counts[0], 1)):.2f}. Curves that "
-        "coincide lie on one another, the thinner on top.",
+        f"{delay:g} ms. Shaded: 95 % DKW bands (±{dkw_half_width(max(counts[0], 1)):.2f}). Curves "
+        "that coincide lie on one another, the thinner on top.",
     )
     return figure
 
 
 def _from_zero(
-    values: np.ndarray[tuple[int], np.dtype[np.float64]],
-    fractions: np.ndarray[tuple[int], np.dtype[np.float64]],
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.float64]], ...]:
+    values: npt.NDArray[np.float64], fractions: npt.NDArray[np.float64]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """The steps of an ECDF, beginning at 0."""
     return np.concatenate([values[:1], values]), np.concatenate([[0.0], fractions])

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.declaration.job import write_atomically
+from experiments.evaluation.statistics import Values, dkw_half_width
 
 COLUMN_IN = 3.33
 PAGE_IN = 7.0
@@ -27,6 +29,7 @@ TEXT_POINTS = 8.0
 LINE_SPACING = 1.3
 # Of this font at 8 pt, measured on the notes of these figures.
 CHARACTERS_PER_IN = 16.5
+BAND_ALPHA = 0.1
 # Of positions in the figure, whose size is 1.
 LAYOUT_DECIMALS = 4
 
@@ -175,6 +178,14 @@ def panel_label(axes: Axes, text: str) -> None:
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0},
         zorder=10,
     )
+
+
+def ecdf_band(axes: Axes, x: Values, fractions: Values, runs: int, look: Look) -> None:
+    """The 95 % DKW band of an ECDF that steps at `x`, for as many independent runs."""
+    half = dkw_half_width(max(runs, 1))
+    low, high = (np.clip(np.asarray(fractions) + sign * half, 0, 1) for sign in (-1, 1))
+    shade: dict[str, Any] = {"color": look.colour, "alpha": BAND_ALPHA, "linewidth": 0}
+    axes.fill_between(x, low, high, step="post", zorder=0.5, **shade)
 
 
 def legend_above(figure: Figure, handles: list[Any], labels: list[str]) -> None:

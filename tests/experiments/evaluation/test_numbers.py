@@ -64,7 +64,7 @@ def test_a_number_of_runs_that_all_failed_is_said_to_be_none(results: Results) -
 
 
 def test_minus_of_failures_is_refused() -> None:
-    with pytest.raises(InputError, match='statistic is "failed"; expected mean or median'):
+    with pytest.raises(InputError, match='statistic is "failed"; expected one of values'):
         _number(statistic="failed", minus={"model": "shared"})
 
 

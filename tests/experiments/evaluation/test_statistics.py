@@ -12,7 +12,9 @@ from experiments.evaluation.statistics import (
     dkw_half_width,
     ecdf,
     quantile_interval,
+    ranks,
     share_interval,
+    what_runs_give,
 )
 
 VALUES = [30.1, 33.4, 36.8, 40.1, 43.4, 46.8]
@@ -84,6 +86,28 @@ def test_median_interval_of_too_few_values_says_what_it_covers() -> None:
 def test_quantile_out_of_range(quantile: float) -> None:
     with pytest.raises(ValueError, match="expected more than 0"):
         quantile_interval(VALUES, quantile)
+
+
+def test_what_runs_give_is_said_in_numbers() -> None:
+    # The textbook pairs of ranks: 10 and 21 of 30, 6 and 15 of 20, 2 and 9 of 10.
+    assert what_runs_give(30).startswith(
+        "30 runs a point give a median between ranks 10 and 21, with 95.7 % confidence"
+    )
+    assert "ranks 6 and 15, with 95.9 %" in what_runs_give(20)
+    assert "ranks 2 and 9, with 97.9 %" in what_runs_give(10)
+    assert "ranks 1 and 4, with 87.5 %" in what_runs_give(4)
+    assert "an ECDF within ±0.25 (DKW, 95 %)" in what_runs_give(30)
+    assert what_runs_give(1) == "1 run a point gives no interval."
+
+
+def test_ranks_of_a_high_quantile() -> None:
+    # Of 30 values, the interval of the 90 % quantile; Conover (1999), chapter 3.2.
+    found = ranks(30, 0.9)
+    assert found is not None
+    inside = sum(math.comb(30, k) * 0.9**k * 0.1 ** (30 - k) for k in range(found.low, found.high))
+    assert found.confidence == pytest.approx(inside)
+    assert found.confidence >= 0.95
+    assert ranks(0) is None
 
 
 def test_dkw_band() -> None:

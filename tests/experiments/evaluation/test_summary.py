@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -45,7 +46,24 @@ def test_summary_has_a_row_per_group_and_metric(results: Path) -> None:
     assert chosen["mean"] == pytest.approx(values.mean())
     assert chosen["median"] == pytest.approx(values.median())
     assert chosen["mean_low"] < chosen["mean"] < chosen["mean_high"]
-    assert chosen["median_level"] == 0.75
+    assert chosen["median_low"] <= chosen["median"] <= chosen["median_high"]
+    assert chosen["p90"] == pytest.approx(values.quantile(0.9))
+    # Three values: their range, which has the 90 % quantile between them with this confidence.
+    assert chosen["p90_level"] == pytest.approx(1 - 0.9**3 - 0.1**3)
+
+
+def test_moves_of_one_run_are_one_value(results: Path) -> None:
+    runs = read_runs(results)
+    again = runs.assign(move=runs["move"] + 10, move_latency_ms=runs["move_latency_ms"] + 2)
+    keys = ["metric", "prefix_model", "switch_policy", "direction", "lma_mag_delay_ms", "traffic"]
+    once, twice = (
+        summarise(rows).set_index(keys).loc["move_latency_ms"]
+        for rows in (runs, pd.concat([runs, again]))
+    )
+    assert (twice["n"] == once["n"]).all()
+    assert np.allclose(twice["mean"], once["mean"] + 1)
+    width = once["mean_high"] - once["mean_low"]
+    assert np.allclose(twice["mean_high"] - twice["mean_low"], width, equal_nan=True)
 
 
 def test_summary_says_what_is_missing(results: Path) -> None:

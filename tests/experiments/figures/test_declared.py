@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -11,6 +13,7 @@ from experiments.analysis import flow_rows, group_moves, measure, redirection
 from experiments.declaration.declarations import Plot
 from experiments.declaration.experiment import available, load
 from experiments.evaluation.results import Results
+from experiments.evaluation.statistics import dkw_half_width
 from experiments.figures import declared, draw_figures, style
 from nodes.strict import InputError, convert
 from tests.experiments.synthetic import make_results
@@ -50,7 +53,9 @@ def test_lines_go_through_the_statistic_of_each_x(results: Results) -> None:
     assert np.allclose(line.get_ydata(), expected)
     assert len(axes.containers) == 4
     assert axes.get_xlabel() == "Delay (ms)"
-    assert "Median over runs with order-statistic interval" in _note(figure)
+    assert "Median over runs with 95 % BCa bootstrap interval, n = 3 runs per point" in _note(
+        figure
+    )
 
 
 def test_panels_are_told_apart_and_series_have_names(results: Results) -> None:
@@ -75,6 +80,25 @@ def test_an_ecdf_counts_moves_that_failed(results: Results) -> None:
     # Of hybrid's moves at the first delay, those of the last seed are missing.
     assert sorted(round(float(end), 3) for end in ends) == [0.667, 1, 1, 1]
     assert "curves end below 1 for these" in _note(figure)
+    # Two moves a run are not independent: the band is that of as many runs.
+    assert "ECDF over moves, n = 3 runs (6 moves) per curve. Shaded: 95 % DKW" in _note(figure)
+    (band, *others) = figure.axes[0].collections
+    assert len(others) == 3
+    heights = band.get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 1)
+
+
+def test_a_band_is_as_wide_as_its_runs_allow(results: Results, tmp_path: Path) -> None:
+    rows = results.runs[results.runs["model"] == "shared"].head(1)
+    many = pd.concat([rows.assign(run=f"r{n}", move_latency_ms=n) for n in range(100)])
+    changed = copy.copy(results)
+    changed.runs = many
+    figure = declared.draw(_ecdf(), changed)
+    (band,) = figure.axes[0].collections
+    vertices = band.get_paths()[0].vertices
+    half = dkw_half_width(100)
+    low, high = (bound(vertices[np.isclose(vertices[:, 0], 50), 1]) for bound in (min, max))
+    assert (low, high) == pytest.approx((0.5 - half, 0.51 + half))
 
 
 def test_the_share_of_failed_moves_needs_no_column(results: Results) -> None:
