@@ -62,4 +62,11 @@ class Announce:
     event: Event
 
 
-Action = SendRules | RequestDump | Disconnect | Answer | Announce | Log
+@dataclass(frozen=True, slots=True)
+class HangUp:
+    """End a northbound connection: another one counts."""
+
+    connection: int
+
+
+Action = SendRules | RequestDump | Disconnect | Answer | Announce | HangUp | Log

@@ -13,6 +13,7 @@ from controllers.actions import (
     Answer,
     Command,
     Disconnect,
+    HangUp,
     RequestDump,
     RuleChange,
     SendRules,
@@ -52,6 +53,7 @@ class RedirectionApplication(Application):
         self._core = Redirection(Fabric(settings.fabric), settings.timers, time.monotonic())
         self._server = NorthboundServer(
             (str(settings.northbound_address), settings.northbound_port),
+            settings.lma_addresses,
             up=lambda connection: self.soon(self._lma_up, connection),
             receive=lambda connection, request: self.soon(self._request, connection, request),
             down=lambda connection: self.soon(self._lma_down, connection),
@@ -179,6 +181,8 @@ class RedirectionApplication(Application):
                 self._server.send(connection, reply)
             case Announce(connection, event):
                 self._server.send(connection, event)
+            case HangUp(connection):
+                self._server.close(connection)
             case Log(event, details):
                 self._events.write(event, details)
 

@@ -21,6 +21,7 @@ TcpPort = Annotated[int, msgspec.Meta(ge=1, le=0xFFFF)]
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 PositiveMilliseconds = Annotated[int, msgspec.Meta(ge=1)]
 
+LOOPBACK = IPv6Address("::1")
 NORTHBOUND_PORT = 6680  # not assigned by IANA
 
 
@@ -56,16 +57,20 @@ class Timers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class RedirectionConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`datapath_ids` has the number by which each switch of the fabric makes itself known."""
+    """`datapath_ids` has the number by which each switch of the fabric makes itself known. The LMA
+    is heard at `northbound_address`, and only from `lma_addresses`."""
 
     events: Path
     fabric: FabricDescription
     datapath_ids: dict[str, DatapathId]
     timers: Timers = Timers()
-    northbound_address: IPv6Address = IPv6Address("::")
+    northbound_address: IPv6Address = LOOPBACK
     northbound_port: TcpPort = NORTHBOUND_PORT
+    lma_addresses: tuple[IPv6Address, ...] = (LOOPBACK,)
 
     def __post_init__(self) -> None:
+        if not self.lma_addresses:
+            raise ValueError("lma_addresses is empty; expected the addresses that LMAs come from")
         try:
             Fabric(self.fabric)
         except FabricError as error:

@@ -6,12 +6,14 @@ import contextlib
 import itertools
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from ipaddress import IPv6Address
 from typing import Any
 
 import msgspec
 
 from controllers.framework import hub
+from nodes.keepalive import keep_alive
 from nodes.northbound import Event, Reply, Request
 from nodes.strict import InputError, from_json, to_json
 
@@ -21,18 +23,21 @@ SEND_LIMIT_S = 5  # a client that doesn't read must not stop the controller
 
 
 class NorthboundServer:
-    """Calls `up(connection)`, `receive(connection, request)` and `down(connection)` from threads of
-    its own, and `refuse(connection, why)` for what is no request."""
+    """Hears `clients` and nobody else. Calls `up(connection)`, `receive(connection, request)` and
+    `down(connection)` from threads of its own, and `refuse(connection, why)` for who isn't one of
+    them and what is no request."""
 
     def __init__(
         self,
         address: tuple[str, int],
+        clients: Collection[IPv6Address],
         up: Callable[[int], object],
         receive: Callable[[int, Request], object],
         down: Callable[[int], object],
         refuse: Callable[[int, str], object],
     ) -> None:
         self._up, self._receive, self._down, self._refuse = up, receive, down, refuse
+        self._clients = clients
         self._numbers = itertools.count(1)
         self._channels: dict[int, Any] = {}
         server = hub.StreamServer(address, self._serve)
@@ -49,10 +54,16 @@ class NorthboundServer:
         try:
             channel.sendall(line)
         except OSError:
-            self._close(connection)
+            self.close(connection)
 
-    def _serve(self, channel: Any, _address: Any) -> None:
+    def _serve(self, channel: Any, peer: Any) -> None:
         connection = next(self._numbers)
+        source = IPv6Address(peer[0].partition("%")[0])
+        if source not in self._clients:
+            self._refuse(connection, f"{source} is not one of lma_addresses")
+            channel.close()
+            return
+        keep_alive(channel, SEND_LIMIT_S)
         channel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         limit = struct.pack("ll", SEND_LIMIT_S, 0)
         channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
@@ -61,7 +72,7 @@ class NorthboundServer:
         try:
             self._read(connection, channel)
         finally:
-            self._close(connection)
+            self.close(connection)
             channel.close()
             self._down(connection)
 
@@ -99,9 +110,10 @@ class NorthboundServer:
         if identity is not None:
             self.send(connection, Reply(id=identity, ok=False, error=why))
         else:
-            self._close(connection)
+            self.close(connection)
 
-    def _close(self, connection: int) -> None:
+    def close(self, connection: int) -> None:
+        """End a connection, if it is there."""
         channel = self._channels.pop(connection, None)
         if channel is not None:
             with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from controllers.actions import Action, Announce, Answer
+from controllers.actions import Action, Announce, Answer, HangUp
 from controllers.intents import StateRequest
 from nodes.actions import Log
 from nodes.northbound import Event, Reply, Switches, Sync
@@ -31,7 +31,8 @@ class _Record:
 
 
 class Sessions:
-    """The LMA has one connection that counts: the last one that a `Sync` came on."""
+    """The LMA has one connection that counts: the last one that a `Sync` came on. Of two LMAs the
+    one that started later counts as long as it is connected, so that they don't take turns."""
 
     def __init__(self, put: Callable[[Action], None]) -> None:
         self._put = put
@@ -55,6 +56,15 @@ class Sessions:
         """A ticket for a new request, which `answer` wants to have back; the answer to one that
         can be answered at once; or None for one that is under way."""
         if isinstance(request, Sync):
+            if self.current not in (None, connection):
+                assert self._epoch is not None
+                if request.epoch < self._epoch:
+                    error = (
+                        f"epoch is {request.epoch}; expected at least {self._epoch}, "
+                        "that of an LMA that started later and is connected"
+                    )
+                    return Reply(id=request.id, ok=False, error=error)
+                self._put(HangUp(self.current))
             if request.epoch != self._epoch:
                 self._epoch, self._last = request.epoch, 0
                 self._records.clear()

@@ -12,12 +12,12 @@ from nodes.actions import Action, CloseNorthbound, ConnectNorthbound, SendNorthb
 from nodes.controller_config import ControllerConfig
 from nodes.daemon import Daemon, now
 from nodes.event_log import EventWriter
+from nodes.keepalive import keep_alive
 from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
 from nodes.strict import InputError, convert, to_json
 
 MAX_LINE = 1 << 20
 RECEIVED_AT_ONCE = 65_536
-KEEPALIVE_INTERVAL_S, KEEPALIVES = 1, 3
 
 
 def decode_message(line: bytes) -> northbound.Reply | northbound.Event:
@@ -80,15 +80,7 @@ class NorthboundClient:
         self._socket.setblocking(False)
         # Requests are short, and somebody waits for each.
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A host that has gone says nothing.
-        idle_s = math.ceil(self._config.request_timeout_ms / 1000)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in (
-            (socket.TCP_KEEPIDLE, idle_s),
-            (socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S),
-            (socket.TCP_KEEPCNT, KEEPALIVES),
-        ):
-            self._socket.setsockopt(socket.IPPROTO_TCP, option, value)
+        keep_alive(self._socket, math.ceil(self._config.request_timeout_ms / 1000))
         self._daemon.watch(self._socket, self._readable, self._writable)
         try:
             self._socket.connect((str(self._config.address), self._config.port))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from controllers.config import RedirectionConfig
+from controllers.config import LOOPBACK, RedirectionConfig, Timers
 from controllers.process import ControllerConfig as ControllerProcess
 from experiments.declaration.spec import RunSpec
 from nodes.config import (
@@ -205,19 +205,24 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         )
         for number, mn in enumerate(nodes, start=1)
     }
-    return Roles(lma_config, mag_configs, mn_configs, _controller(spec, events, seed))
+    return Roles(lma_config, mag_configs, mn_configs, _controller(spec, events, seed, lma_config))
 
 
 def _northbound(spec: RunSpec) -> ControllerConfig | None:
     """Where the LMA finds the controller: at its end of the link between them."""
     if spec.protocol.data_plane == "tunnel":
         return None
+    controller = spec.topology.node_with_role(Role.CONTROLLER)
+    address = end_address(spec.topology, _northbound_link(spec), controller)
+    return ControllerConfig(address=address, fallback=spec.protocol.fallback)
+
+
+def _northbound_link(spec: RunSpec) -> Link:
     topology = spec.topology
     ends = {topology.node_with_role(Role.LMA), topology.node_with_role(Role.CONTROLLER)}
     for link in topology.links.values():
         if set(link.ends) == ends:
-            address = end_address(topology, link, topology.node_with_role(Role.CONTROLLER))
-            return ControllerConfig(address=address, fallback=spec.protocol.fallback)
+            return link
     raise ValueError(f"topology.links: none between {' and '.join(sorted(ends))}; expected one")
 
 
@@ -229,7 +234,7 @@ def _fabric_interface(spec: RunSpec, node: str) -> str | None:
     return at.interface
 
 
-def _controller(spec: RunSpec, events: Path, seed: int) -> ControllerProcess | None:
+def _controller(spec: RunSpec, events: Path, seed: int, lma: LmaConfig) -> ControllerProcess | None:
     """In tunnel mode, nobody tells it of flows: switches have its base rules."""
     topology = spec.topology
     if not any(topology.has_role(name, Role.CONTROLLER) for name in topology.nodes):
@@ -238,6 +243,7 @@ def _controller(spec: RunSpec, events: Path, seed: int) -> ControllerProcess | N
         events=events / f"{topology.node_with_role(Role.CONTROLLER)}.jsonl",
         fabric=fabric_description(topology),
         datapath_ids=datapath_ids(topology),
+        **({} if lma.controller is None else _northbound_side(spec, lma.controller)),
     )
     return ControllerProcess(
         application=APPLICATION,
@@ -246,6 +252,17 @@ def _controller(spec: RunSpec, events: Path, seed: int) -> ControllerProcess | N
         port=topology.switching.openflow_port,
         seed=seed,
     )
+
+
+def _northbound_side(spec: RunSpec, client: ControllerConfig) -> dict[str, Any]:
+    """The controller's end of what the LMA has been told. Rules are listed from its own node."""
+    lma = spec.topology.node_with_role(Role.LMA)
+    return {
+        "northbound_address": IPv6Address("::"),
+        "northbound_port": client.port,
+        "lma_addresses": (end_address(spec.topology, _northbound_link(spec), lma), LOOPBACK),
+        "timers": Timers(request_timeout_ms=client.request_timeout_ms),
+    }
 
 
 def _handoff(spec: RunSpec, access: str) -> HandoffHint:

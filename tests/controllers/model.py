@@ -14,6 +14,7 @@ from controllers.actions import (
     Answer,
     Command,
     Disconnect,
+    HangUp,
     RequestDump,
     SendRules,
 )
@@ -140,6 +141,7 @@ class World:
         self.network.switches.update({n: switch.tables for n, switch in self.switches.items()})
         self.replies: list[tuple[int, Reply]] = []
         self.events: list[Event] = []
+        self.hung_up: list[int] = []
         self.log: list[Log] = []
         self.cuts = 0
         self.core = Redirection(self.fabric, self.timers, self.now)
@@ -170,6 +172,9 @@ class World:
                     self.replies.append((connection, reply))
                 case Announce(event=event):
                     self.events.append(event)
+                case HangUp(connection=connection):
+                    self.hung_up.append(connection)
+                    self.core.disconnected(connection)
                 case Log():
                     self.log.append(action)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ def test_defaults() -> None:
     config = convert(tables(), RedirectionConfig, "controller.toml")
     assert config.timers.drain_ms == 1_000
     assert config.fabric == description()
+    assert {config.northbound_address, *config.lma_addresses} == {IPv6Address("::1")}
 
 
 def test_a_request_fails_before_the_lma_gives_the_controller_up() -> None:
@@ -48,6 +50,10 @@ def test_a_request_fails_before_the_lma_gives_the_controller_up() -> None:
         (
             {"timers": {"connect_timeout_ms": 5_000}},
             "connect_timeout_ms is 5000; expected less than request_timeout_ms, 5000",
+        ),
+        (
+            {"lma_addresses": []},
+            "lma_addresses is empty; expected the addresses that LMAs come from",
         ),
         ({"northbound_port": 0}, "northbound_port is 0; expected `int` >= 1"),
         ({"datapath_ids": {"s1": 1}}, "datapath_ids has no 's2'; expected all of fabric.switches"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from controllers.actions import Action, Announce, Answer
+from controllers.actions import Action, Announce, Answer, HangUp
 from controllers.sessions import KEPT_ANSWERS, Sessions, Ticket
 from nodes.northbound import Detach, Reply, Switches, Sync
 from tests.controllers.fabrics import HOME, OTHER_HOME
@@ -54,6 +54,37 @@ def test_a_request_under_way_is_answered_on_each_connection_that_asked() -> None
     assert sessions.admit(2, Detach(id=2, prefix=HOME)) is None
     sessions.answer(ticket)
     assert sessions.answers() == [(1, 2, True), (2, 2, True)]
+
+
+def test_a_newer_connection_ends_the_one_before() -> None:
+    """The LMA's: of one that it has lost, the controller may not have heard."""
+    sessions = connected(1, 2)
+    admitted(sessions, 1, sync(1))
+    admitted(sessions, 2, sync(2))
+    assert HangUp(1) in sessions.put
+    assert sessions.current == 2
+    admitted(sessions, 2, sync(3))
+    assert HangUp(2) not in sessions.put
+
+
+def test_of_two_lmas_the_one_that_started_later_is_served() -> None:
+    sessions = connected(1, 2, 3)
+    admitted(sessions, 1, sync(1, epoch=5))
+    found = sessions.admit(2, sync(1, epoch=4))
+    assert refusal(found) == (
+        "epoch is 4; expected at least 5, that of an LMA that started later and is connected"
+    )
+    assert (sessions.current, sessions.answers()) == (1, [])
+    admitted(sessions, 3, sync(1, epoch=6))
+    assert sessions.current == 3
+
+
+def test_an_lma_whose_clock_was_set_back_is_served_when_the_old_connection_has_ended() -> None:
+    sessions = connected(1, 2)
+    admitted(sessions, 1, sync(7, epoch=5))
+    sessions.down(1)
+    admitted(sessions, 2, sync(1, epoch=4))
+    assert sessions.current == 2
 
 
 def test_an_answer_is_kept_for_later() -> None:

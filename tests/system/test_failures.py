@@ -26,7 +26,7 @@ def traffic(until_s: float, **document: Any) -> dict[str, Any]:
     return {"duration_s": until_s + 1.0, "flows": flows, **document}
 
 
-SOON_BACK = {"switching": {"inactivity_probe_ms": 1000, "max_backoff_ms": 1000}}
+SOON_BACK = {"switching": {"inactivity_probe_ms": 1000}}
 INTERVAL_S = 0.02
 # Of an OpenFlow channel: TCP, hello, features, the reading of rules, and rules; Open vSwitch goes
 # on with a connection at its own instants, every 500 ms.

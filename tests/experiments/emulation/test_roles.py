@@ -134,6 +134,9 @@ def test_natively_lma_and_mags_know_their_switches() -> None:
     assert [mag.fabric_interface for mag in mags.values()] == ["mag1-s3", "mag2-s4"]
     assert controller is not None
     assert controller.framework == "ryu"
+    config = convert(controller.arguments["config"], RedirectionConfig, "test")
+    assert config.timers.request_timeout_ms == lma.controller.request_timeout_ms
+    assert config.lma_addresses == (IPv6Address("2001:db8:20::1"), IPv6Address("::1"))
 
 
 def test_redirected_tunnels_need_nothing_of_the_mags() -> None:
