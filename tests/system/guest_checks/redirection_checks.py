@@ -126,6 +126,7 @@ class Bed:
     def __init__(self, network: Network, framework: Framework, folder: Path, **timers: int) -> None:
         self.network, self.folder = network, folder
         topology = network.topology
+        lma = end_address(topology, topology.links["lma-controller"], "lma")
         self._config = ControllerConfig(
             application="controllers.application:RedirectionApplication",
             arguments={
@@ -134,6 +135,8 @@ class Bed:
                     "fabric": to_builtins(fabric_description(topology)),
                     "datapath_ids": datapath_ids(topology),
                     "timers": timers,
+                    "northbound_address": "::",
+                    "lma_addresses": [str(lma)],
                 }
             },
             framework=framework,
