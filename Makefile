@@ -64,6 +64,18 @@ figures: need-exp $(VENV_STAMP) ## Figures of an experiment from its existing re
 paper: ready ## Every experiment with its full number of seeds, and all for a paper [QUICK=1]
 	@$(FLOWMOB) paper $(if $(QUICK),--quick) --jobs $(JOBS)
 
+.PHONY: verify
+verify: ready ## Few runs of every experiment (or EXP=name), compared with results/reference, number by number
+	@$(FLOWMOB) verify $(EXP) $(if $(SEEDS),--seeds $(SEEDS)) --jobs $(JOBS)
+
+.PHONY: reference
+reference: $(VENV_STAMP) ## Maintenance: make results/reference anew from what a complete `make paper` left
+	@$(FLOWMOB) reference
+
+.PHONY: catalogue
+catalogue: $(VENV_STAMP) ## Maintenance: write docs/experiments.md anew from the experiments' files
+	@$(FLOWMOB) catalogue
+
 .PHONY: shell
 shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
 	@$(FLOWMOB) shell $(TOPOLOGY)

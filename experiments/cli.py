@@ -15,8 +15,8 @@ from experiments.engines.base import EngineUnavailable
 from experiments.engines.kernel_config import KernelError
 from nodes.strict import InputError
 
-# Enough for every figure to show all that it can, in a sixth of the time.
-QUICK_SEEDS = 4
+# Enough for every figure to show all that it can.
+QUICK_SEEDS = 3
 ENGINES = ("virtual", "realtime", "host")
 
 
@@ -41,11 +41,33 @@ def _figures(options: argparse.Namespace) -> int:
 
 
 def _paper(options: argparse.Namespace) -> int:
-    from experiments.declaration.experiment import available
+    from experiments.declaration.experiment import for_paper
     from experiments.runner import run_paper
 
-    names = [name for name in available() if name != "smoke"]
-    return run_paper(names, seeds=QUICK_SEEDS if options.quick else None, jobs=options.jobs)
+    return run_paper(for_paper(), seeds=QUICK_SEEDS if options.quick else None, jobs=options.jobs)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from experiments.declaration.experiment import for_paper
+    from experiments.runner import verify
+
+    names = options.experiments or for_paper()
+    return verify(names, seeds=options.seeds, jobs=options.jobs)
+
+
+def _reference(_: argparse.Namespace) -> int:
+    from experiments.declaration.experiment import for_paper
+    from experiments.runner import make_reference
+
+    return make_reference(for_paper())
+
+
+def _catalogue(_: argparse.Namespace) -> int:
+    from experiments.evaluation.catalogue import write_catalogue
+    from experiments.runner import REFERENCE
+
+    write_catalogue(REFERENCE)
+    return 0
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -110,10 +132,23 @@ def _parser() -> argparse.ArgumentParser:
     paper = commands.add_parser("paper", help="every experiment with its full number of seeds")
     paper.add_argument("--quick", action="store_true", help=f"at most {QUICK_SEEDS} seeds a point")
     paper.set_defaults(function=_paper)
-    for command in (run, paper):
+    verify = commands.add_parser(
+        "verify", help="few runs of every experiment, compared with results/reference"
+    )
+    verify.add_argument("experiments", nargs="*", help="only these")
+    verify.add_argument("--seeds", type=_count, default=QUICK_SEEDS, help="runs per point")
+    verify.set_defaults(function=_verify)
+    for command in (run, paper, verify):
         command.add_argument(
             "--jobs", type=_count, default=os.cpu_count() or 1, help="runs side by side"
         )
+
+    reference = commands.add_parser(
+        "reference", help="maintenance: make results/reference anew from complete results"
+    )
+    reference.set_defaults(function=_reference)
+    catalogue = commands.add_parser("catalogue", help="maintenance: write docs/experiments.md")
+    catalogue.set_defaults(function=_catalogue)
 
     figures = commands.add_parser("figures", help="draw an experiment's figures from its results")
     figures.add_argument("experiment")

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,13 +15,16 @@ from experiments.declaration.experiment import available, jobs, load, points
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
 from experiments.engines.base import Engine, EngineUnavailable
+from experiments.evaluation.record import RECORD, Source, costs, read_record
 from experiments.execution import FAILED, ROWS
 from experiments.provenance import FORMAT, ROOT
 from experiments.sweep import Study, sweep
 from nodes.strict import InputError
 
 RESULTS = Path(os.environ.get("FLOWMOB_RESULTS") or ROOT / "results")
-PAPER = "paper"
+REFERENCE = ROOT / "results" / "reference"
+PAPER, VERIFY = "paper", "verify"
+COSTS = "costs.json"
 
 
 def make_engine(name: str) -> Engine:
@@ -39,9 +42,10 @@ def make_engine(name: str) -> Engine:
 
 
 class _Ran(NamedTuple):
-    """Exit status, and the emulated and the real time of the runs that were carried out."""
+    """Exit status, and the runs that were carried out: their number, emulated and real time."""
 
     status: int
+    runs: int
     emulated_s: float
     wall_s: float
 
@@ -51,56 +55,118 @@ def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> i
 
     Raises InputError for bad input and OSError if results can't be written.
     """
-    return _run(name, [name], engine=engine, seeds=seeds, workers=jobs).status
+    return _run(name, [name], engine, seeds, jobs).status
 
 
 def run_paper(names: Sequence[str], *, seeds: int | None, jobs: int) -> int:
     """Run experiments in one sweep, and make `results/paper` of them. As `run_experiment`."""
-    from experiments.evaluation.paper import Source, write_paper
+    from experiments.evaluation.paper import write_paper
 
-    ran = _run(PAPER, names, engine="virtual", seeds=seeds, workers=jobs)
+    ran = _run(PAPER, names, "virtual", seeds, jobs)
     target = RESULTS / PAPER
     with _errors_name(target):
         sources = [Source(name, load(name), RESULTS / name) for name in names]
         write_paper(sources, target)
-        if ran.emulated_s:
-            took = {"emulated_s": ran.emulated_s, "wall_s": round(ran.wall_s, 1), "jobs": jobs}
-            write_atomically(target / "sweep.json", json.dumps(took).encode() + b"\n")
+        record = json.dumps(_costs(sources, ran, jobs), indent=1)
+        write_atomically(target / COSTS, record.encode() + b"\n")
     print(f"\nFor a paper: {_shown(target)}/ (paper.tex, numbers.tex, tables.tex, captions.md)")
     return ran.status
 
 
-def _run(title: str, names: Sequence[str], *, engine: str, seeds: int | None, workers: int) -> _Ran:
+def _costs(sources: Sequence[Source], ran: _Ran, workers: int) -> dict[str, Any]:
+    """What all runs took that the results are made of, whenever they were carried out, and what
+    this call carried out."""
+    of_runs = {source.name: read_record(source.folder)["costs"] for source in sources}
+    total = {key: sum(costs[key] for costs in of_runs.values()) for key in ("runs", "emulated_s")}
+    last = {"runs": ran.runs, "emulated_s": ran.emulated_s, "wall_s": round(ran.wall_s, 1)}
+    if ran.emulated_s:
+        last["ratio"] = round(ran.emulated_s / ran.wall_s, 2)
+    return {"total": total, "last_call": last | {"jobs": workers}, "experiments": of_runs}
+
+
+def make_reference(names: Sequence[str]) -> int:
+    """Make `results/reference` anew of results that are there, and docs/experiments.md with what
+    they cost. Raises InputError if any are missing or incomplete, OSError."""
+    from experiments.evaluation.catalogue import write_catalogue
+    from experiments.evaluation.reference import write_reference
+
+    sources = []
+    for name in names:
+        check_format(RESULTS / name, name)
+        sources.append(Source(name, load(name), RESULTS / name))
+    with _errors_name(REFERENCE):
+        size = write_reference(sources, REFERENCE)
+    write_catalogue(REFERENCE)
+    print(f"{_shown(REFERENCE)}: {len(names)} experiments, {size / 1e6:.1f} MB")
+    return 0
+
+
+def verify(names: Sequence[str], *, seeds: int, jobs: int) -> int:
+    """Run experiments with few seeds in a place of their own, and say for each number whether it
+    agrees with the reference. Returns 1 if one doesn't, or a run failed. As `run_experiment`."""
+    from experiments.evaluation.verify import compare
+
+    known = [name for name in names if (REFERENCE / name / RECORD).is_file()]
+    for name in names:
+        if name not in known:
+            print(f"{name}: not in {_shown(REFERENCE)}, so there is nothing to compare it with")
+    if not known:
+        return 1
+    place = RESULTS / VERIFY
+    ran = _run(VERIFY, known, "virtual", seeds, jobs, root=place, report=False)
+    agrees = True
+    for name in known:
+        found = compare(Source(name, load(name), place / name), REFERENCE / name)
+        print(f"\n{found.text}")
+        agrees &= found.agrees
+    print("\nEverything agrees with the reference." if agrees else "\nNOT all agrees, see above.")
+    return 0 if agrees and not ran.status else 1
+
+
+def _run(
+    title: str,
+    names: Sequence[str],
+    engine: str,
+    seeds: int | None,
+    workers: int,
+    *,
+    root: Path | None = None,
+    report: bool = True,
+) -> _Ran:
+    """With `report`, figures, tables and answers are made, printed and put into the report."""
+    root = RESULTS if root is None else root
     experiments = {name: load(name) for name in names}
     studies = []
     for name, experiment in experiments.items():
         found = points(name, experiment, seeds)
         _check_figures(name, experiment)
-        studies.append(Study(name, RESULTS / name, list(jobs(name, found, engine))))
+        studies.append(Study(name, root / name, list(jobs(name, found, engine))))
     wanted = sorted({job.engine for study in studies for job in study.jobs})
     engines = {name: make_engine(name) for name in wanted}
     begun = time.monotonic()
-    with _errors_name(RESULTS):
-        emulated_s = sweep(title, studies, engines, workers)
+    with _errors_name(root):
+        carried_out, emulated_s = sweep(title, studies, engines, workers)
     wall_s = time.monotonic() - begun
     failed = False
     for study in studies:
         failures = {run: why for run, why in study.outcomes.items() if why is not None}
         failed |= bool(failures)
         with _errors_name(study.folder):
-            _conclude(study, engine)
-            _report(study.folder, experiments[study.name], failures)
-    with _errors_name(RESULTS):
-        print(f"\nFor a browser: {_shown(_write_report())}")
+            _conclude(study, engine, engines)
+            if report:
+                _report(study.folder, experiments[study.name])
+            _tell(failures, study.folder)
+    if report:
+        with _errors_name(RESULTS):
+            print(f"\nFor a browser: {_shown(_write_report())}")
     if emulated_s:
         ratio = emulated_s / wall_s
         print(f"\n{emulated_s:.0f} s of emulated time in {wall_s:.0f} s: {ratio:.1f} times as fast")
-    return _Ran(1 if failed else 0, emulated_s, wall_s)
+    return _Ran(1 if failed else 0, carried_out, emulated_s, wall_s)
 
 
 def _write_report() -> Path:
     """Of all experiments that have results of this version."""
-    from experiments.evaluation.paper import Source
     from experiments.report import write_report
 
     sources = []
@@ -135,9 +201,9 @@ def _errors_name(folder: Path) -> Iterator[None]:
 
 def check_format(folder: Path, name: str) -> None:
     """Raises InputError unless `folder` has results that this version wrote."""
-    source = str(folder / "results.json")
+    source = str(folder / RECORD)
     try:
-        written = json.loads((folder / "results.json").read_bytes())["format"]
+        written = json.loads((folder / RECORD).read_bytes())["format"]
     except FileNotFoundError:
         raise InputError(
             str(folder), "results", name, f"has no results yet; `make run EXP={name}` makes them"
@@ -153,7 +219,7 @@ def check_format(folder: Path, name: str) -> None:
         )
 
 
-def _conclude(study: Study, engine: str) -> None:
+def _conclude(study: Study, engine: str, engines: Mapping[str, Engine]) -> None:
     """The tables of all runs, failed ones with their reason."""
     from experiments.analysis import flow_rows
     from experiments.analysis.measure import FLOW_ROWS, missing_rows, write_runs
@@ -175,10 +241,16 @@ def _conclude(study: Study, engine: str) -> None:
     write_runs(rows, folder)
     write_table(flows, flow_rows.COLUMNS, folder / flow_rows.FLOWS)
     write_summary(folder)
-    write_atomically(
-        folder / "results.json",
-        json.dumps({"format": FORMAT, "experiment": study.name, "engine": engine}).encode() + b"\n",
-    )
+    used = {job.engine for job in study.jobs}
+    record = {
+        "format": FORMAT,
+        "experiment": study.name,
+        "engine": engine,
+        "versions": {name: engines[name].versions for name in sorted(used)},
+        "failed": {run: why.splitlines()[0] for run, why in study.outcomes.items() if why},
+        "costs": costs(folder, [run for run, why in study.outcomes.items() if why is None]),
+    }
+    write_atomically(folder / RECORD, json.dumps(record, indent=1).encode() + b"\n")
 
 
 def _check_figures(name: str, experiment: Experiment) -> None:
@@ -197,8 +269,8 @@ def _draw(folder: Path, experiment: Experiment) -> list[Path]:
     return drawn
 
 
-def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> None:
-    from experiments.evaluation.paper import Source, answer
+def _report(folder: Path, experiment: Experiment) -> None:
+    from experiments.evaluation.paper import answer
     from experiments.evaluation.summary import terminal_summary
 
     print()
@@ -207,14 +279,18 @@ def _report(folder: Path, experiment: Experiment, failures: dict[str, str]) -> N
     _draw(folder, experiment)
     if experiment.answer:
         print(f"\n{answer(Source(folder.name, experiment, folder))}")
-    if failures:
-        print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)
-        told: set[str] = set()
-        for run, reason in failures.items():
-            first = reason.splitlines()[0]
-            print(f"  {run}: {first if first in told else reason}", file=sys.stderr)
-            told.add(first)
-        print(f"What they left is in {_shown(folder / FAILED)}/.", file=sys.stderr)
+
+
+def _tell(failures: dict[str, str], folder: Path) -> None:
+    if not failures:
+        return
+    print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)
+    told: set[str] = set()
+    for run, reason in failures.items():
+        first = reason.splitlines()[0]
+        print(f"  {run}: {first if first in told else reason}", file=sys.stderr)
+        told.add(first)
+    print(f"What they left is in {_shown(folder / FAILED)}/.", file=sys.stderr)
 
 
 def _shown(path: Path) -> str:

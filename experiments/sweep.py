@@ -53,9 +53,11 @@ class Study:
         return missing
 
 
-def sweep(title: str, studies: list[Study], engines: Mapping[str, Engine], workers: int) -> float:
-    """Carry out all missing runs of all studies, each on the engine that its job names; returns the
-    emulated time of those, in s.
+def sweep(
+    title: str, studies: list[Study], engines: Mapping[str, Engine], workers: int
+) -> tuple[int, float]:
+    """Carry out all missing runs of all studies, each on the engine that its job names; returns
+    their number and the emulated time of those, in s.
 
     Raises OSError if results can't be written or a worker was killed; finished runs stay.
     """
@@ -93,7 +95,7 @@ def sweep(title: str, studies: list[Study], engines: Mapping[str, Engine], worke
                 worker.terminate()
             raise
     progress.finish()
-    return emulated
+    return len(missing), emulated
 
 
 def _key_of(run: Path) -> str | None:

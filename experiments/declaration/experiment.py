@@ -32,6 +32,11 @@ def available() -> list[str]:
     return sorted(path.stem for path in EXPERIMENTS.glob("*.toml"))
 
 
+def for_paper() -> list[str]:
+    """All but the smoke test, which answers no question of a paper."""
+    return [name for name in available() if name != "smoke"]
+
+
 def load(name: str) -> Experiment:
     """The experiment `name`. Raises InputError, also for one that doesn't exist."""
     path = EXPERIMENTS / f"{name}.toml"

@@ -323,7 +323,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     question: str
     why_these_runs: str
     topology: str = "reference"
-    seeds: Count = 10
+    seeds: Count = 30
     base: dict[str, Any] = {}
     parts: dict[str, Part]
     figures: list[str] = []

@@ -11,11 +11,11 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
 from experiments.evaluation.numbers import NONE, escaped, filled, latex_rows, macro, shown, value
+from experiments.evaluation.record import Source
 from experiments.evaluation.results import Results
 from experiments.evaluation.summary import show
 from experiments.figures import FIGURES
@@ -33,14 +33,6 @@ _HEAD = r"""\documentclass[10pt]{article}
 \date{}
 \maketitle
 """
-
-
-class Source(NamedTuple):
-    """An experiment and the folder that its results are in."""
-
-    name: str
-    experiment: Experiment
-    folder: Path
 
 
 def write_paper(sources: Iterable[Source], target: Path) -> list[Path]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,13 @@ class Results:
             return pd.read_csv(path, dtype={"run": str, "point": str, "flow": str, "status": str})
         except (OSError, ValueError) as error:
             raise InputError(str(path), "(file)", MISSING, f"can't be read: {error}") from None
+
+    def only(self, runs: Collection[str]) -> Results:
+        """These results, as if there were no other runs."""
+        chosen = copy(self)
+        chosen.runs = self.runs[self.runs["run"].isin(runs)]
+        chosen.flows = self.flows[self.flows["run"].isin(runs)]
+        return chosen
 
     def moves(self, traffic: str) -> pd.DataFrame:
         """All moves of flows of a kind (udp or tcp), failed ones included.

@@ -16,7 +16,8 @@ from typing import Any
 from experiments.analysis.measure import OK
 from experiments.declaration.experiment import text_of
 from experiments.declaration.job import write_atomically
-from experiments.evaluation.paper import Source, answer, caption, figure_names
+from experiments.evaluation.paper import answer, caption, figure_names
+from experiments.evaluation.record import Source
 from experiments.evaluation.summary import factor_columns, read_runs
 
 HERE = Path(__file__).parent

@@ -11,7 +11,7 @@ import pytest
 
 from experiments import report
 from experiments.analysis.measure import analyse_run
-from experiments.evaluation.paper import Source
+from experiments.evaluation.record import Source
 from experiments.figures import draw_figures
 from tests.experiments.evaluation.test_paper import EXPERIMENT
 from tests.experiments.synthetic import Plan, make_results, make_run, run_spec

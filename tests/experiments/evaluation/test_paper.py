@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from experiments.declaration.spec import Experiment
-from experiments.evaluation.paper import Source, write_paper
+from experiments.evaluation.paper import write_paper
+from experiments.evaluation.record import Source
 from experiments.figures import draw_figures
 from nodes.strict import convert
 from tests.experiments.synthetic import make_results
