@@ -279,6 +279,14 @@ class Solicit:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbeAddress:
+    """Ask on `interface` whether anybody has `address` (RFC 4862 section 5.4.2)."""
+
+    interface: str
+    address: IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
 class AssignAddress:
     """The logical interface gets an address of `prefix` (RFC 7847)."""
 
@@ -340,6 +348,7 @@ Action = (
     | ProbeNeighbour
     | TearDownLink
     | Solicit
+    | ProbeAddress
     | AssignAddress
     | UseRouter
     | PreferAccess

@@ -14,13 +14,14 @@ import msgspec
 
 from nodes.controller_config import ControllerConfig, MagDataPlane, check_hold, check_lma, check_mag
 from nodes.controller_config import Fallback as NativeFallback
+from nodes.host_variables import HostVariables
 from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
 from nodes.northbound import Mode
+from nodes.router_variables import PrefixLifetime, RouterVariables
 
 Milliseconds = Annotated[int, msgspec.Meta(ge=0)]
 Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Priority = Annotated[int, msgspec.Meta(ge=1, le=127)]
-PrefixLifetime = Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)]
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
@@ -235,55 +236,6 @@ class AccessProfile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError(f"mn_id is {self.mn_id!r}; expected 1 to 254 octets (RFC 4283)")
 
 
-class RouterVariables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """RFC 4861 section 6.2.1 and 10, and MinDelayBetweenRAs of RFC 6275 section 13, with their
-    defaults. Those that are None follow from others as these sections say."""
-
-    max_rtr_adv_interval_s: Annotated[int, msgspec.Meta(ge=4, le=1_800)] = 600
-    min_rtr_adv_interval_s: Annotated[float, msgspec.Meta(ge=0.03)] | None = None
-    adv_default_lifetime_s: Annotated[int, msgspec.Meta(ge=0, le=9_000)] | None = None
-    adv_cur_hop_limit: Octet = 64
-    adv_reachable_time_ms: Annotated[int, msgspec.Meta(ge=0, le=3_600_000)] = 0
-    adv_retrans_timer_ms: Annotated[int, msgspec.Meta(ge=0, le=0xFFFF_FFFF)] = 0
-    adv_valid_lifetime_s: PrefixLifetime = 2_592_000
-    adv_preferred_lifetime_s: PrefixLifetime = 604_800
-    min_delay_between_ras_ms: Annotated[int, msgspec.Meta(ge=30)] = 3_000
-    max_ra_delay_time_ms: Milliseconds = 500
-    max_initial_rtr_advertisements: Annotated[int, msgspec.Meta(ge=0)] = 3
-    max_initial_rtr_advert_interval_s: Annotated[int, msgspec.Meta(ge=1)] = 16
-    # Neighbour Unreachability Detection of the mobile node
-    reachable_time_ms: Annotated[int, msgspec.Meta(ge=1)] = 30_000
-    retrans_timer_ms: Annotated[int, msgspec.Meta(ge=1)] = 1_000
-    max_unicast_solicit: Annotated[int, msgspec.Meta(ge=1)] = 3
-
-    def __post_init__(self) -> None:
-        least, most = self.min_rtr_adv_interval_s, 0.75 * self.max_rtr_adv_interval_s
-        if least is not None and least > most:
-            raise ValueError(f"min_rtr_adv_interval_s is {least}; expected at most {most}")
-        if 0 < self.router_lifetime_s < self.max_rtr_adv_interval_s:
-            raise ValueError(
-                f"adv_default_lifetime_s is {self.adv_default_lifetime_s}; "
-                f"expected 0, or at least {self.max_rtr_adv_interval_s}"
-            )
-        if self.adv_preferred_lifetime_s > self.adv_valid_lifetime_s:
-            raise ValueError(
-                f"adv_preferred_lifetime_s is {self.adv_preferred_lifetime_s}; "
-                f"expected at most the valid lifetime, {self.adv_valid_lifetime_s}"
-            )
-
-    @property
-    def min_interval_s(self) -> float:
-        if self.min_rtr_adv_interval_s is not None:
-            return self.min_rtr_adv_interval_s
-        most = self.max_rtr_adv_interval_s
-        return 0.33 * most if most >= 9 else float(most)
-
-    @property
-    def router_lifetime_s(self) -> int:
-        default = min(3 * self.max_rtr_adv_interval_s, 9_000)
-        return default if self.adv_default_lifetime_s is None else self.adv_default_lifetime_s
-
-
 class AttachmentPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the MAG's policy store lets a mobile node claim with layer-2 signalling; without
     `link_layer_ids`, it may have any."""
@@ -375,6 +327,7 @@ class MnConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     interface_id: Annotated[int, msgspec.Meta(ge=1, le=0x7FFF_FFFF_FFFF_FFFF)]
     uplink: Literal["reflective", "static", "own"] = "reflective"
     static_policy: dict[str, str] = {}
+    host: HostVariables = HostVariables()
     duplicates: Literal["keep", "remove"] = "keep"
     # The access interfaces with layer-2 signalling, and who the node says that it is.
     layer_2: dict[str, LayerTwoAccess] = {}

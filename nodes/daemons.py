@@ -6,10 +6,19 @@ import contextlib
 import selectors
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from ipaddress import IPv6Address
 from typing import Any, NamedTuple
 
 from nodes.access_operations import operate_mag, operate_mn
-from nodes.actions import Action, Advertise, OpenTunnel, ProbeNeighbour, SendOnLink, Solicit
+from nodes.actions import (
+    Action,
+    Advertise,
+    OpenTunnel,
+    ProbeAddress,
+    ProbeNeighbour,
+    SendOnLink,
+    Solicit,
+)
 from nodes.config import (
     DaemonConfig,
     LmaConfig,
@@ -21,6 +30,7 @@ from nodes.control_requests import LmaRequest, MagRequest, MnRequest
 from nodes.daemon import Daemon, Place, now, random_source, run_together
 from nodes.event_log import EventWriter
 from nodes.kernel.access_links import AccessLinks
+from nodes.kernel.address_probe import send_probe
 from nodes.kernel.link_monitor import LinkMonitor
 from nodes.kernel.lma_forwarding import LmaForwarding
 from nodes.kernel.mag_forwarding import MagForwarding
@@ -44,6 +54,8 @@ from nodes.mn.attachment import SEQUENCE_MODULUS
 from nodes.mn.duplicate_removal import DuplicateRemoval
 from nodes.mn.mobile_node import MobileNode
 from nodes.neighbour_discovery import (
+    NeighbourAdvertisement,
+    NeighbourDiscovery,
     RouterAdvertisement,
     RouterSolicitation,
     decode,
@@ -63,7 +75,7 @@ from nodes.wire.attachment import (
 from nodes.wire.errors import MalformedMessage
 
 Ready = Callable[[], None] | None
-ROUTER_ADVERTISEMENT = 134
+ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 134, 136
 
 
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
@@ -211,7 +223,7 @@ def run_mns(nodes: Sequence[PlacedNode], ready: Ready = None) -> None:
 def _mobile_node(config: MnConfig, name: str, place: Place | None = None) -> Iterator[Daemon]:
     core = MobileNode(config, random_source(config, name).randrange(SEQUENCE_MODULUS))
     forwarding = MnForwarding(config)
-    discovery = DiscoverySocket((ROUTER_ADVERTISEMENT,))
+    discovery = DiscoverySocket((ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT))
     routing = Routing()
     link = LinkSocket(ETHERTYPE) if config.layer_2 else None
     with EventWriter(config.events, name) as events:
@@ -220,6 +232,8 @@ def _mobile_node(config: MnConfig, name: str, place: Place | None = None) -> Ite
             try:
                 if isinstance(action, SendOnLink):
                     _signal(action, link, events)
+                elif isinstance(action, ProbeAddress):
+                    send_probe(action.interface, action.address)
                 elif isinstance(action, Solicit):
                     _solicit(action.interface, discovery, routing)
                 else:
@@ -237,8 +251,8 @@ def _mobile_node(config: MnConfig, name: str, place: Place | None = None) -> Ite
                     events.write("malformed", {"source": received.source, "why": str(error)})
                     continue
                 interface = interface_with(received.interface, config.access_interfaces)
-                if interface is not None and isinstance(message, RouterAdvertisement):
-                    core.router_advertised(interface, received.source, message, now())
+                if interface is not None:
+                    _discovered(core, interface, received.source, message)
 
         daemon = Daemon(core, events, perform, place)
         daemon.watch(discovery, advertised)
@@ -341,6 +355,15 @@ def _watch_links(
 
     daemon.watch(monitor, look)
     look_at(None)
+
+
+def _discovered(
+    core: MobileNode, interface: str, source: IPv6Address, message: NeighbourDiscovery
+) -> None:
+    if isinstance(message, RouterAdvertisement):
+        core.router_advertised(interface, source, message, now())
+    elif isinstance(message, NeighbourAdvertisement):
+        core.neighbour_advertised(interface, message.target)
 
 
 def _solicit(interface: str, discovery: DiscoverySocket, routing: Routing) -> None:

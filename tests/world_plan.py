@@ -24,13 +24,13 @@ from nodes.config import (
     MagConfig,
     MnConfig,
     MobileNodePolicy,
-    RouterVariables,
 )
 from nodes.heartbeat import Incarnation
 from nodes.link_layer import link_local_address
 from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
 from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.mn.mobile_node import MobileNode
+from nodes.router_variables import RouterVariables
 from nodes.wire.traffic_selector import PacketFields
 from tests.domain import LMA, Forwarding
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.analysis.address_readiness import readiness_columns
 from experiments.analysis.event_log import Event
 from experiments.analysis.interruption import instant_of, interruption_columns, signalling_columns
 from experiments.analysis.signalling import Signalling
@@ -98,6 +99,8 @@ def flow_rows(
             row |= _counts(traces[name], delays, udp) | _moves(job, name, events)
             row |= _voice(delays) if udp else _video(traces[name].down)
             row |= consistency_columns(job, name, traces[name], events)
+            if signalling is not None:
+                row |= readiness_columns(job.spec, flow.anchor, events, signalling)
             if instant is not None:
                 row |= interruption_columns(instant, flow, traces[name].down)
             if instant is not None and signalling is not None:

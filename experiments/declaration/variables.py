@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from nodes.config import DomainConfig, LmaConfig, MagConfig, MobileNodePolicy
+from nodes.host_variables import HostVariables
 from nodes.strict import convert, to_builtins
 
 C = TypeVar("C", LmaConfig, MagConfig, MobileNodePolicy)
@@ -61,12 +62,14 @@ _MAG = MagConfig(events=Path("/"), proxy_coa=_ANY, lma=_ANY, access_interfaces={
 class Variables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Names and values are those of `nodes.config`. `domain`: of the LMA and all MAGs, which have
     to agree on them (RFC 5213 section 9.3); `lma`, `mag`: of the LMA, of all MAGs; `mobile_node`:
-    of the LMA's policy of the MN. What the rest of a run's description decides isn't set here."""
+    of the LMA's policy of the MN; `host`: of the MN itself. What the rest of a run's
+    description decides isn't set here."""
 
     domain: dict[str, Any] = {}
     lma: dict[str, Any] = {}
     mag: dict[str, Any] = {}
     mobile_node: dict[str, Any] = {}
+    host: HostVariables = HostVariables()
 
     def __post_init__(self) -> None:
         of_domain = set(DomainConfig.__struct_fields__)

@@ -191,6 +191,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
                 if entry.mn == number and layer_2
             },
             duplicates=protocol.duplicates,
+            host=variables.host,
             uplink="own" if protocol.decision_maker == "mn" else protocol.uplink,
             static_policy=(
                 {

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from experiments.declaration.declarations import Plot
 from experiments.evaluation.results import Results
 from experiments.figures import (
+    address_readiness,
     declared,
     latency_delay,
     latency_ecdf,
@@ -22,6 +23,7 @@ from experiments.figures import (
 from nodes.strict import InputError
 
 FIGURES: Mapping[str, Callable[[Results], Figure]] = {
+    "address-readiness": address_readiness.draw,
     "move-latency-ecdf": latency_ecdf.draw,
     "move-latency-delay": latency_delay.draw,
     "packet-counts": packet_counts.draw,

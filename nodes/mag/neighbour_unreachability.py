@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nodes.actions import Instant, Outbox, ProbeNeighbour
-from nodes.config import RouterVariables
 from nodes.mag.binding_update_list import BindingUpdateListEntry
+from nodes.router_variables import RouterVariables
 
 
 @dataclass(slots=True)

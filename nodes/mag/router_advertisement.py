@@ -66,7 +66,17 @@ class RouterAdvertiser:
         self._withdraw(entry.interface, link.prefixes, entry.prefixes)
         link.entry, link.profile, link.router, link.lma = entry, entry.profile, router, entry.lma
         link.prefixes, link.host = entry.prefixes, entry.mn_link_local
-        self._tell(entry.interface, link, now)
+        if self._variables.advertise_at_once:
+            self._tell(entry.interface, link, now)
+        else:
+            # As if it had come between two of those that are sent unasked.
+            self._schedule(entry.interface, link, now)
+            assert link.unsolicited_at is not None
+            wait = link.unsolicited_at - now.monotonic
+            link.unsolicited_at = now.monotonic + self._rng.uniform(0, wait)
+            host, link.solicited_by = link.solicited_by, None
+            if host is not None:
+                self.solicited(entry.interface, host, now)
 
     def lost(self, interface: str, now: Instant) -> None:
         """There is no registration any more, and the node may still be there: no prefix, no

@@ -26,11 +26,11 @@ from nodes.actions import (
 )
 from nodes.config import MnConfig
 from nodes.mn.attachment import MnAttachments
+from nodes.mn.duplicate_address_detection import DuplicateAddressDetection
 from nodes.mn.flow_table import FlowTable, FlowTableEntry, static_rows
 from nodes.neighbour_discovery import RouterAdvertisement
 
 RTR_SOLICITATION_INTERVAL_S = 4.0  # RFC 4861 section 10
-MAX_RTR_SOLICITATIONS = 3
 MINIMUM_MTU = 1280  # RFC 8200 section 5
 
 
@@ -56,6 +56,7 @@ class MobileNode:
                 self.flows.bind(row)
         self._steered: tuple[FlowTableEntry, ...] = ()
         self._outbox = Outbox()
+        self._detection = DuplicateAddressDetection(config.host, config.interface_id, self._outbox)
         self.attachments = MnAttachments(config, self._outbox, first_sequence)
 
     def take_actions(self) -> list[Action]:
@@ -66,8 +67,8 @@ class MobileNode:
 
     def timer(self) -> float | None:
         due = [entry.next_at for entry in self._soliciting.values()]
-        attachment = self.attachments.deadline()
-        return min(due if attachment is None else [*due, attachment], default=None)
+        others = (self.attachments.deadline(), self._detection.deadline())
+        return min([*due, *(at for at in others if at is not None)], default=None)
 
     def link_up(self, interface: str, now: Instant) -> None:
         """An access came up: solicit at once. The random delay of RFC 4861 section 6.3.7 keeps
@@ -78,7 +79,9 @@ class MobileNode:
         self._up.add(interface)
         self._steer()
         self.attachments.link_up(interface, now)
-        self._soliciting[interface] = Solicitation(MAX_RTR_SOLICITATIONS, now.monotonic)
+        self._soliciting[interface] = Solicitation(
+            self.config.host.max_rtr_solicitations, now.monotonic
+        )
         self.handle_timer(now)
 
     def link_down(self, interface: str, now: Instant) -> None:
@@ -120,6 +123,9 @@ class MobileNode:
 
     def handle_timer(self, now: Instant) -> None:
         self.attachments.handle_timer(now)
+        for prefix, interface in self._detection.handle_timer(now):
+            if not self.config.host.optimistic:
+                self._assign(prefix, interface)
         for interface, entry in list(self._soliciting.items()):
             if entry.next_at > now.monotonic:
                 continue
@@ -166,9 +172,25 @@ class MobileNode:
                 self._prefer(prefix)
                 continue
             self.prefixes[prefix] = interface
-            self._outbox.put(AssignAddress(prefix))
+            probed = self.config.host.dup_addr_detect_transmits > 0
+            if not probed or self.config.host.optimistic:
+                self._assign(prefix, interface)
             self._outbox.put(PreferAccess(prefix, interface))
-            self._outbox.put(Log("address", {"interface": interface, "prefix": str(prefix)}))
+            if probed:
+                self._detection.begin(prefix, interface, now)
+
+    def neighbour_advertised(self, interface: str, target: IPv6Address) -> None:
+        """Somebody has an address that is being probed: RFC 4862 section 5.4.5 has it not used.
+        One that is used optimistically stays, for who probes it is the only one to have the prefix
+        (RFC 5213 section 6.8)."""
+        prefix = self._detection.advertised(target, interface)
+        if prefix is not None:
+            details = {"interface": interface, "prefix": str(prefix)}
+            self._outbox.put(Log("duplicate-address", details))
+
+    def _assign(self, prefix: IPv6Network, interface: str) -> None:
+        self._outbox.put(AssignAddress(prefix))
+        self._outbox.put(Log("address", {"interface": interface, "prefix": str(prefix)}))
 
     def _lost(self, prefix: IPv6Network, interface: str) -> None:
         """A prefix is advertised on an access no more."""

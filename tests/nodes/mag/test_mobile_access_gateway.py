@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodes.actions import Action, Advertise, CloseTunnel, HostPrefix, Log, Send, UnhostPrefix
-from nodes.config import AccessProfile, RouterVariables
+from nodes.config import AccessProfile
 from nodes.mag.binding_update_list import Registration
+from nodes.router_variables import RouterVariables
 from nodes.wire.messages import (
     Heartbeat,
     ProxyBindingStatus,
