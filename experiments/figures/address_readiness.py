@@ -33,11 +33,11 @@ def draw(results: Results) -> Figure:
     advertised, detected = values_of(rows, "ra"), values_of(rows, "dad")
     figure = style.new_figure(style.PAGE_IN, 2.8)
     panels = figure.subplots(1, len(detected), sharey=True, squeeze=False)[0]
-    count = 0
+    counts: list[int] = []
     for axes, dad in zip(panels, detected, strict=True):
         for position, ra in enumerate(advertised):
             here = good(of(of(rows, "dad", dad), "ra", ra))
-            count = max(count, len(here))
+            counts.append(len(here))
             bottom = 0.0
             for part, (_, colour, hatch) in PARTS.items():
                 height = estimate(here, part, "mean").estimate
@@ -72,7 +72,7 @@ def draw(results: Results) -> Figure:
     looks = [(colour, hatch) for _, colour, hatch in PARTS.values()]
     handles = [Patch(facecolor=colour, hatch=hatch, edgecolor="white") for colour, hatch in looks]
     style.legend_above(figure, handles, [name for name, _, _ in PARTS.values()])
-    style.note(
-        figure, f"Mean over runs with 95 % BCa bootstrap interval of the sum, n = {count} per bar."
-    )
+    least, most = min(counts), max(counts)
+    n = f"{most}" if least == most else f"{least} to {most}"
+    style.note(figure, f"Mean over runs, 95 % BCa bootstrap interval of the sum, n = {n} per bar.")
     return figure

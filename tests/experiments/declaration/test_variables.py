@@ -99,3 +99,14 @@ def test_what_is_wrong_is_named(tables: dict[str, Any], named: str) -> None:
         configured(**tables)
     assert named in str(caught.value)
     assert str(caught.value).startswith("test.toml: ")
+
+
+def test_the_mn_is_a_host_with_variables_rfc4862_5_1() -> None:
+    assert configured().mns["mn"].host.dup_addr_detect_transmits == 0
+    roles = configured(host={"dup_addr_detect_transmits": 2, "optimistic": True})
+    assert (roles.mns["mn"].host.dup_addr_detect_transmits, roles.mns["mn"].host.optimistic) == (
+        2,
+        True,
+    )
+    with pytest.raises(InputError, match="dup_addr_detect_transmits"):
+        configured(host={"dup_addr_detect_transmits": -1})

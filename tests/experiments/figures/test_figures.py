@@ -10,7 +10,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from experiments.evaluation.results import Results
-from experiments.figures import FIGURES, check_names, draw_figures, style
+from experiments.figures import FIGURES, address_readiness, check_names, draw_figures, style
 from nodes.strict import InputError
 from tests.experiments.synthetic import make_results
 
@@ -19,7 +19,20 @@ NAMES = [*FIGURES]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_results(tmp_path_factory.mktemp("results"), (1.0, 10.0), 3)
+    return _with_new_prefixes(make_results(tmp_path_factory.mktemp("results"), (1.0, 10.0), 3))
+
+
+def _with_new_prefixes(results: Path) -> Path:
+    """With runs in which a prefix comes into use: two seeds for each way."""
+    rows = []
+    for ra in address_readiness.ADVERTISED:
+        for dad in address_readiness.DETECTED:
+            for seed in (1, 2):
+                row = {"flow": "new", "status": "ok", "ra": ra, "dad": dad, "seed": seed}
+                parts = dict.fromkeys(address_readiness.PARTS, 10.0 * seed)
+                rows.append(row | parts | {"ready_ms": 40.0 * seed})
+    pd.DataFrame(rows).to_csv(results / "flows.csv", index=False)
+    return results
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +131,7 @@ def test_all_text_lies_within_the_figure(results: Path, name: str) -> None:
 
 
 def test_figures_of_one_delay_and_one_run(tmp_path: Path) -> None:
-    results = make_results(tmp_path, (10.0,), 1)
+    results = _with_new_prefixes(make_results(tmp_path, (10.0,), 1))
     assert len(draw_figures(results, NAMES)) == 2 * len(NAMES)
 
 
@@ -140,3 +153,12 @@ def test_results_without_what_a_figure_needs(results: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"moves\.json.*can't be read"):
         draw_figures(tmp_path, ["run-detail"])
     assert not list(tmp_path.glob("figures/*"))
+
+
+def test_the_parts_of_a_wait_are_stacked(results: Path) -> None:
+    figure = FIGURES["address-readiness"](Results(results))
+    assert len(figure.axes) == len(address_readiness.DETECTED)
+    for axes in figure.axes:
+        tops = sorted({round(bar.get_y() + bar.get_height(), 6) for bar in axes.patches})
+        # Means of 10 and 20 ms, four times.
+        assert tops == [15.0, 30.0, 45.0, 60.0]

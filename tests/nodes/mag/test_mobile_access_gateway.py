@@ -169,6 +169,29 @@ def test_a_solicitation_is_answered_after_it_rfc5213_6_9_2_step_1(domain: type[D
     assert (answer.destination, answer.prefixes) == (domain.MN_LINK_LOCAL, (domain.P1,))
 
 
+def test_a_mag_may_leave_a_new_prefix_to_its_timers_rfc4861_6_2_4(domain: type[Domain]) -> None:
+    router = RouterVariables(
+        advertise_at_once=False, max_rtr_adv_interval_s=4, min_rtr_adv_interval_s=3.0
+    )
+    mag = domain.mag(router=router)
+    mag.link_up()
+    assert domain.of(Advertise, mag.receive(domain.acceptance(mag.request(), [domain.P1]), 1)) == []
+    due = mag.core.timer()
+    assert due is not None
+    assert 1 < due < 5
+    (unasked,) = domain.of(Advertise, mag.timer(due))
+    assert unasked.prefixes == (domain.P1,)
+
+
+def test_such_a_mag_answers_one_that_has_asked_before_rfc4861_6_2_6(domain: type[Domain]) -> None:
+    router = RouterVariables(advertise_at_once=False, max_ra_delay_time_ms=0)
+    mag = domain.mag(router=router)
+    mag.link_up()
+    mag.solicit(0.5)
+    (answer,) = domain.of(Advertise, mag.receive(domain.acceptance(mag.request(), [domain.P1]), 1))
+    assert answer.destination == domain.MN_LINK_LOCAL
+
+
 def test_off_link_prefixes_are_routed_and_never_advertised_rfc7864_4_1(
     domain: type[Domain],
 ) -> None:
