@@ -29,6 +29,7 @@ def _with_new_prefixes(results: Path) -> Path:
         for dad in address_readiness.DETECTED:
             for seed in (1, 2):
                 row = {"flow": "new", "status": "ok", "ra": ra, "dad": dad, "seed": seed}
+                row["run"] = f"{ra}-{dad}-s{seed}"
                 parts = dict.fromkeys(address_readiness.PARTS, 10.0 * seed)
                 rows.append(row | parts | {"ready_ms": 40.0 * seed})
     pd.DataFrame(rows).to_csv(results / "flows.csv", index=False)
