@@ -27,6 +27,7 @@ DOCUMENT = ROOT / "docs" / "mutations.md"
 MUTATIONS = Path(__file__).parent / "mutations.toml"
 COPIED = ("nodes", "topologies", "experiments", "controllers", "tests", "docs", "pyproject.toml")
 TESTS = (
+    "tests/controllers/test_redirection.py",
     "tests/conformance",
     "tests/nodes/lma/policies",
     "tests/nodes/lma/test_binding_revocation.py",

@@ -611,6 +611,22 @@ def test_a_flow_that_is_removed_while_it_moves(world: World) -> None:
     assert world.tables() == expected
 
 
+def test_changes_of_one_prefix_wait_for_each_other_and_moves_do_not(world: World) -> None:
+    """A packet that falls out of one flow may fall into another that is half built."""
+    with_flow(world)
+    settle(world, AddFlow(id=4, flow=flow(8, HOME, 90), path=path(8, MAG1)))
+    world.request(Attach(id=5, path=default(HOME, MAG2)))
+    first = batches(world)
+    world.request(AddFlow(id=6, flow=flow(9, HOME, 100), path=path(9, MAG3)))
+    assert batches(world) == first
+    world.deliver()
+    assert answers(world) == [(5, True, None), (6, True, None)]
+    world.request(MoveFlows(id=7, paths=(path(7, MAG2),)))
+    first = batches(world)
+    world.request(MoveFlows(id=8, paths=(path(8, MAG2),)))
+    assert len(batches(world)) > len(first)
+
+
 def test_list_flows_has_the_rules_by_flow_and_switch(world: World) -> None:
     with_flow(world, MAG2)
     world.request(ListFlows(id=1), 5)
