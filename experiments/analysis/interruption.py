@@ -5,20 +5,23 @@ end hosts alone. All from the packets that arrive at the MN.
 and `WATCHED_S` after it, less the nominal spacing; a flow that stays away has been away until its
 end. `broken`: it stays away so, and nothing comes for `BROKEN_S` before its end. For downloads,
 `later_mbit` is the goodput of the last `LATER_S`; `goodput_dip_percent` is what is missing, in the
-worst `DIP_BIN_S` after the instant, of the lesser of the rates before and later; `recovery_ms` is
-the time until the first `STEADY_S` begins in which 90 % of the later rate arrives. A surplus of a
-faster old access may fill it although a gap follows: it is to be read with the interruption. Counts
-are those of packets sent from 1 s before the instant until `WATCHED_S` after it.
+worst `DIP_BIN_S` after the instant, of the lesser of the rates before and later.
+
+`recovery_ms` is the time until the first `STEADY_S` begins that bring 90 % of the usual rate, and
+whose first `FINE_S` do; the usual rate is the median over bins of `DIP_BIN_S` in the last
+`LATER_S`, and no bin of `FINE_S` counts for more. So neither a surplus of a faster old access hides
+a gap behind it, nor does a late stall make the goal easier. `recovered` is 0 for a flow that never
+does. Counts are those of packets sent from 1 s before the instant until `WATCHED_S` after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments.analysis.signalling import Signalling
+from experiments.analysis.signalling import AttachmentFrame, ControlMessage, Signalling
 from experiments.analysis.traces import NEVER, Way, count, new_octets
 from experiments.captures.frames import TICKS_PER_S, Floats, Integers
 from experiments.declaration.access_events import instant_s
@@ -31,6 +34,7 @@ BROKEN_S = 1.0
 LATER_S = 2.0
 STEADY_S = 0.5
 DIP_BIN_S = 0.1
+FINE_S = 0.02
 ENOUGH = 0.9
 BEFORE_S = 1.0
 
@@ -105,19 +109,39 @@ def goodput_columns(times: Floats, octets: Integers, instant: float, end: float)
     bins = np.arange(instant, min(instant + WATCHED_S, end) - DIP_BIN_S, DIP_BIN_S)
     worst = float(between(bins, bins + DIP_BIN_S).min())
     found["goodput_dip_percent"] = round(100 * max(0.0, 1 - worst / usual), 2)
-    starts = np.concatenate([[instant], times[(times > instant) & (times < end - STEADY_S)]])
-    steady = np.flatnonzero(between(starts, starts + STEADY_S) >= ENOUGH * later)
-    if len(steady):
-        found["recovery_ms"] = round((float(starts[steady[0]]) - instant) * 1000, 2)
+    last: Floats = np.arange(end - LATER_S, end - DIP_BIN_S / 2, DIP_BIN_S)
+    recovery_s = recovery(between, instant, end, float(np.median(between(last, last + DIP_BIN_S))))
+    found["recovered"] = int(recovery_s is not None)
+    if recovery_s is not None:
+        found["recovery_ms"] = round(recovery_s * 1000, 2)
     return found
 
 
+def recovery(
+    between: Callable[[Floats, Floats], Floats], instant: float, end: float, usual: float
+) -> float | None:
+    """How long after the instant `STEADY_S` of the usual rate begin, in s and whole `FINE_S`; None:
+    never. `between` gives the rate from the first argument to the second."""
+    steps = round(STEADY_S / FINE_S)
+    starts = instant + FINE_S * np.arange(max(int((end - instant) / FINE_S), 0))
+    rates = between(starts, starts + FINE_S)
+    total = np.concatenate([[0.0], np.cumsum(np.minimum(rates, usual))])
+    windows = (total[steps:] - total[:-steps]) / steps
+    enough = ENOUGH * usual
+    steady = np.flatnonzero((windows >= enough) & (rates[: len(windows)] >= enough))
+    return float(steady[0]) * FINE_S if len(steady) and usual > 0 else None
+
+
 def signalling_columns(instant: float, signalling: Signalling) -> dict[str, int]:
-    """Mobility signalling between LMA and MAGs from the instant on, as long as it is watched."""
+    """Mobility signalling between LMA and MAGs, and layer-2 signalling of the MN, from the instant
+    on, as long as it is watched."""
     first, last = _ticks(instant), _ticks(instant + WATCHED_S)
-    near = [message for message in signalling.control if first <= message.tick <= last]
-    return _columns([message.bytes for message in near])
+    found = _columns("signalling", first, last, signalling.control)
+    return found | _columns("access_signalling", first, last, signalling.attachments)
 
 
-def _columns(sizes: Sequence[int]) -> dict[str, int]:
-    return {"signalling_messages": len(sizes), "signalling_bytes": sum(sizes)}
+def _columns(
+    name: str, first: int, last: int, messages: Sequence[ControlMessage | AttachmentFrame]
+) -> dict[str, int]:
+    sizes = [message.bytes for message in messages if first <= message.tick <= last]
+    return {f"{name}_messages": len(sizes), f"{name}_bytes": sum(sizes)}

@@ -53,10 +53,10 @@ def text_of(name: str) -> str:
 def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[Point]:
     """Every point of every part. `seeds` replaces the file's number, except where a part has a
     smaller one of its own. Raises InputError for parameters that don't make a run."""
-    topology = read_toml(TOPOLOGIES / f"{experiment.topology}.toml")
     source = f"{name}.toml"
     found: list[Point] = []
     for part_name, part in experiment.parts.items():
+        topology = read_toml(TOPOLOGIES / f"{part.topology or experiment.topology}.toml")
         for factor in part.factors:
             if not factor.levels:
                 key = f"parts.{part_name}.factors"

@@ -308,12 +308,13 @@ class Factor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A set of points of an experiment: the cross product of its factors over its base. `engine`
-    is the one that it asks for, whatever the others run on."""
+    is the one that it asks for, whatever the others run on, and so is `topology`."""
 
     base: dict[str, Any] = {}
     factors: list[Factor] = []
     seeds: Count | None = None
     engine: EngineName | None = None
+    topology: str | None = None
 
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

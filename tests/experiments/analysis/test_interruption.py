@@ -15,7 +15,7 @@ from experiments.analysis.interruption import (
     longest_gap_s,
     signalling_columns,
 )
-from experiments.analysis.signalling import ControlMessage, Signalling
+from experiments.analysis.signalling import AttachmentFrame, ControlMessage, Signalling
 from experiments.analysis.traces import Trace
 from experiments.declaration.flows import TcpDownload, UdpFlow
 
@@ -106,15 +106,40 @@ def test_from_20_to_10_mbit_without_a_gap_is_no_dip() -> None:
 def test_half_a_second_without_anything_is_a_whole_dip() -> None:
     found = constant([(5, 8, 20.0), (8.5, 14, 10.0)])
     assert found["goodput_dip_percent"] == 100.0
-    # The first half second with 90 % begins with the first packet: 8.5005.
-    assert found["recovery_ms"] == pytest.approx(500.5, abs=1.1)
+    # In whole 20 ms.
+    assert (found["recovery_ms"], found["recovered"]) == (500.0, 1)
 
 
 def test_a_slow_start_on_the_new_access_delays_recovery() -> None:
     found = constant([(5, 8, 20.0), (8.1, 9.1, 4.0), (9.1, 14, 10.0)])
     assert found["goodput_dip_percent"] == 100.0
-    # 4 x + 10 (0.5 - x) >= 4.5 from x = 0.0833 on.
-    assert found["recovery_ms"] == pytest.approx(1017, abs=3)
+    assert found["recovery_ms"] == pytest.approx(1100)
+
+
+def test_a_surplus_of_the_old_access_hides_no_gap_behind_it() -> None:
+    """In the first half second 20 Mbit/s for 0.3 s are 60 % of what 10 Mbit/s bring in 1 s."""
+    found = constant([(5, 8.3, 20.0), (8.5, 14, 10.0)])
+    assert found["recovery_ms"] == pytest.approx(500)
+
+
+def test_a_short_pause_that_begins_with_the_instant_is_waited_for() -> None:
+    found = constant([(5, 8, 20.0), (8.04, 14, 10.0)])
+    assert found["recovery_ms"] == pytest.approx(40)
+
+
+def test_a_stall_at_the_end_makes_the_goal_no_easier() -> None:
+    found = constant([(5, 8, 20.0), (8.0, 9.0, 7.0), (9.0, 12.5, 10.0), (13.2, 14, 10.0)])
+    assert found["later_mbit"] == pytest.approx(6.5, rel=0.01)
+    assert found["recovery_ms"] == pytest.approx(1000)
+
+
+def test_a_flow_that_comes_and_goes_does_not_recover() -> None:
+    pieces = [(8 + n * 0.4, 8 + n * 0.4 + 0.25, 10.0) for n in range(10)]
+    found = constant([(5, 8, 20.0), *pieces, (12.0, 14.0, 40.0)])
+    assert found["recovery_ms"] == pytest.approx(4000)
+    found = constant([(5, 8, 20.0), *[(8 + n * 0.4, 8.25 + n * 0.4, 10.0) for n in range(15)]])
+    assert found["recovered"] == 0
+    assert "recovery_ms" not in found
 
 
 def test_what_never_comes_back_has_no_recovery() -> None:
@@ -134,4 +159,12 @@ def test_signalling_counts_from_the_instant_on() -> None:
 
     control = [message(*entry) for entry in ((2.0, 128), (8.01, 100), (8.03, 60), (11.5, 128))]
     found = signalling_columns(INSTANT, Signalling(control, []))
-    assert found == {"signalling_messages": 2, "signalling_bytes": 160}
+    assert found == {
+        "signalling_messages": 2,
+        "signalling_bytes": 160,
+        "access_signalling_messages": 0,
+        "access_signalling_bytes": 0,
+    }
+    frames = [AttachmentFrame(round(at_s * 100_000), 1, 44, "mn-cell") for at_s in (2.0, 8.5)]
+    found = signalling_columns(INSTANT, Signalling([], frames))
+    assert (found["access_signalling_messages"], found["access_signalling_bytes"]) == (1, 44)
