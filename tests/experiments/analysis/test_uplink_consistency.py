@@ -116,8 +116,9 @@ def test_packets_that_no_tunnel_brought_were_dropped_at_a_mag_rfc5213_6_10_5(
     tmp_path: Path,
 ) -> None:
     lost = [up(number, 12.0 + number / 100, None, "cell") for number in range(1, 4)]
-    found = columns(tmp_path, [*BEFORE, *lost])
-    assert found["ingress_dropped"] == 3
+    beyond: Seen = (4, "up", 11.95, 11.962, None, "wlan")
+    found = columns(tmp_path, [*BEFORE, beyond, *lost])
+    assert found["ingress_dropped"] == 3, "what is lost behind the LMA isn't"
     assert (found["disagreed_ms"], found["disagreed_lma_ms"]) == (990.0, 0.0)
 
 
