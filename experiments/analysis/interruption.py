@@ -123,7 +123,7 @@ def recovery(
     """How long after the instant `STEADY_S` of the usual rate begin, in s and whole `FINE_S`; None:
     never. `between` gives the rate from the first argument to the second."""
     steps = round(STEADY_S / FINE_S)
-    starts = instant + FINE_S * np.arange(max(int((end - instant) / FINE_S), 0))
+    starts: Floats = instant + FINE_S * np.arange(max(int((end - instant) / FINE_S), 0))
     rates = between(starts, starts + FINE_S)
     total = np.concatenate([[0.0], np.cumsum(np.minimum(rates, usual))])
     windows = (total[steps:] - total[:-steps]) / steps
