@@ -109,7 +109,7 @@ def goodput_columns(times: Floats, octets: Integers, instant: float, end: float)
     bins = np.arange(instant, min(instant + WATCHED_S, end) - DIP_BIN_S, DIP_BIN_S)
     worst = float(between(bins, bins + DIP_BIN_S).min())
     found["goodput_dip_percent"] = round(100 * max(0.0, 1 - worst / usual), 2)
-    last: Floats = np.arange(end - LATER_S, end - DIP_BIN_S / 2, DIP_BIN_S)
+    last = np.arange(end - LATER_S, end - DIP_BIN_S / 2, DIP_BIN_S, dtype=np.float64)
     recovery_s = recovery(between, instant, end, float(np.median(between(last, last + DIP_BIN_S))))
     found["recovered"] = int(recovery_s is not None)
     if recovery_s is not None:
@@ -123,7 +123,8 @@ def recovery(
     """How long after the instant `STEADY_S` of the usual rate begin, in s and whole `FINE_S`; None:
     never. `between` gives the rate from the first argument to the second."""
     steps = round(STEADY_S / FINE_S)
-    starts: Floats = instant + FINE_S * np.arange(max(int((end - instant) / FINE_S), 0))
+    bins = max(int((end - instant) / FINE_S), 0)
+    starts = instant + FINE_S * np.arange(bins, dtype=np.float64)
     rates = between(starts, starts + FINE_S)
     total = np.concatenate([[0.0], np.cumsum(np.minimum(rates, usual))])
     windows = (total[steps:] - total[:-steps]) / steps

@@ -100,3 +100,19 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     table: Literal["runs", "flows"] = "runs"
     where: Where = {}
     names: dict[str, str] = {}
+
+
+class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of statements that no run measures: a row for each thing that is compared."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    caption: str
+
+    def __post_init__(self) -> None:
+        for number, row in enumerate(self.rows):
+            if len(row) != len(self.heads):
+                raise ValueError(
+                    f"rows[{number}] has {len(row)} texts; expected {len(self.heads)}, one for "
+                    "each of heads"
+                )

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from experiments.declaration.access_events import AccessEvent, check_events
-from experiments.declaration.declarations import Number, Plot, Table
+from experiments.declaration.declarations import Facts, Number, Plot, Table
 from experiments.declaration.flows import Flow, IdleFlows
 from experiments.declaration.run_checks import check_data_plane, check_groups, check_uplink
 from experiments.declaration.variables import Variables
@@ -331,4 +331,5 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     plots: dict[str, Plot] = {}
     numbers: dict[str, Number] = {}
     tables: dict[str, Table] = {}
+    facts: dict[str, Facts] = {}
     answer: str = ""

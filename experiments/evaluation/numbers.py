@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from experiments.declaration.declarations import Number, Table
+from experiments.declaration.declarations import Facts, Number, Table
 from experiments.evaluation.results import Results
 from experiments.evaluation.selection import estimate, of, paired_difference, select, values_of
 from experiments.evaluation.statistics import Interval
@@ -82,6 +82,25 @@ def latex_rows(table: Table, results: Results) -> str:
             cells.append(text.replace("-", "$-$") or "--")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def latex_facts(facts: Facts) -> str:
+    """A booktabs tabular whose columns, but for the first, have the same width."""
+    others = len(facts.heads) - 1
+    width = rf"p{{\dimexpr0.82\linewidth/{max(others, 1)}-2\tabcolsep}}"
+    rows = [" & ".join(map(escaped, row)) + r" \\" for row in facts.rows]
+    return "\n".join(
+        [
+            r"\begin{tabular}{p{0.18\linewidth}" + width * others + "}",
+            r"\toprule",
+            " & ".join(map(escaped, facts.heads)) + r" \\",
+            r"\midrule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
 
 
 def escaped(text: str) -> str:

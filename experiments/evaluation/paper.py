@@ -14,7 +14,16 @@ from pathlib import Path
 
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
-from experiments.evaluation.numbers import NONE, escaped, filled, latex_rows, macro, shown, value
+from experiments.evaluation.numbers import (
+    NONE,
+    escaped,
+    filled,
+    latex_facts,
+    latex_rows,
+    macro,
+    shown,
+    value,
+)
 from experiments.evaluation.record import Source
 from experiments.evaluation.results import Results
 from experiments.evaluation.summary import show
@@ -104,6 +113,14 @@ def _tables(source: Source) -> str:
             r"\begin{table}[p]\centering\small",
             rf"\caption{{{text} {interval}}}\label{{tab:{source.name}-{name}}}",
             latex_rows(table, results).rstrip(),
+            r"\end{table}",
+            "",
+        ]
+    for name, facts in source.experiment.facts.items():
+        parts += [
+            r"\begin{table}[p]\centering\footnotesize\raggedright",
+            rf"\caption{{{escaped(facts.caption)}}}\label{{tab:{source.name}-{name}}}",
+            latex_facts(facts).rstrip(),
             r"\end{table}",
             "",
         ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.analysis.measure import OK
+from experiments.declaration.declarations import Facts
 from experiments.declaration.experiment import text_of
 from experiments.declaration.job import write_atomically
 from experiments.evaluation.paper import answer, caption, figure_names
@@ -70,6 +71,7 @@ def _section(source: Source) -> str:
 <p class="question">{html.escape(experiment.question)}</p>
 <p class="answer">{html.escape(found)}</p>
 <div class="figures">{figures}</div>
+{"".join(map(_facts, experiment.facts.values()))}
 <details><summary>Parameters</summary><p>{html.escape(experiment.why_these_runs)}</p>
 <pre>{html.escape(parameters)}</pre></details>
 <details class="runs"><summary>Runs</summary><p>Files: {files}. A row is a move; its run opens by a
@@ -78,6 +80,16 @@ click on its name, and a heading sorts.</p>
 <script type="application/json" class="rows">{table}</script></details>
 </section>
 """
+
+
+def _facts(facts: Facts) -> str:
+    def row(kind: str, texts: Iterable[str]) -> str:
+        cells = "".join(f"<{kind}>{html.escape(text)}</{kind}>" for text in texts)
+        return f"<tr>{cells}</tr>"
+
+    rows = row("th", facts.heads) + "".join(row("td", texts) for texts in facts.rows)
+    caption = f"<caption>{html.escape(facts.caption)}</caption>"
+    return f'<div class="wide"><table class="facts">{caption}{rows}</table></div>'
 
 
 def _table(source: Source) -> dict[str, Any]:

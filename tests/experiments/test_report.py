@@ -74,6 +74,12 @@ def test_what_people_wrote_is_text_and_not_markup(results: Path) -> None:
     assert "Which is faster, 50 % or all?" in text
 
 
+def test_what_each_needs_is_a_table(results: Path) -> None:
+    page = (results / report.INDEX).read_text()
+    assert "<caption>What each needs.</caption>" in page
+    assert "<tr><td>One</td><td>a &amp; b</td><td>&lt;c&gt;</td></tr>" in page
+
+
 def test_every_link_to_a_file_leads_to_one(results: Path) -> None:
     text = (results / report.INDEX).read_text()
     links = re.findall(rf'(?:src|href)="({NAME}/[^"]+)"', text)

@@ -30,6 +30,13 @@ EXPERIMENT = convert(
         "tables": {
             "all": {"by": {"model": "Model"}, "columns": [{"head": "Lost (1)", "y": "lost"}]}
         },
+        "facts": {
+            "needs": {
+                "heads": ["", "MN", "Network"],
+                "rows": [["One", "a & b", "<c>"], ["Other", "none", "50 %"]],
+                "caption": "What each needs.",
+            }
+        },
         "answer": "It is {shared} ms.",
     },
     Experiment,
@@ -60,6 +67,9 @@ def test_a_paper_has_everything_that_is_declared(source: Source, tmp_path: Path)
     assert r"Which is faster, 50 \% or all?" in document
     assert "{figures/some-question-latency.pdf}" in document
     assert r"\label{tab:some-question-all}" in (tmp_path / "tables.tex").read_text()
+    tables = (tmp_path / "tables.tex").read_text()
+    assert r"One & a \& b & <c> \\" in tables
+    assert r"\caption{What each needs.}\label{tab:some-question-needs}" in tables
     captions = (tmp_path / "captions.md").read_text()
     assert "* `some-question-latency`: How long moves take.\n" in captions
     assert "* `some-question-packet-counts`: Lost, reordered and duplicated packets" in captions
