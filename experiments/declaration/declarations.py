@@ -17,15 +17,17 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """One figure, from `runs.csv` (moves) or `flows.csv`.
 
     `lines` and `points` show a statistic of column `y` (p90: what 90 % don't exceed) against the
-    factor `x`, along an axis or as categories; `ecdf` shows the distribution of `y`. Each `series`
-    (a column) is a curve, each of `panels` (a column) a panel. `where` keeps the rows with these
-    values. The share of moves that failed, `failed`, needs no column. `names` are what series and
-    categories are called in the figure, `caption` says what it shows, `panel_text` says what the
-    value of a panel, "{}", is.
+    factor `x`, along an axis or as categories; `ecdf` shows the distribution of `y`, and `goodput`
+    that of downloads over time around the instant at which they are judged (of `flows.csv`, from
+    packets of the runs). Each
+    `series` (a column) is a curve, each of `panels` (a column) a panel. `where` keeps the rows with
+    these values. The share of moves that failed, `failed`, needs no column. `names` are what series
+    and categories are called in the figure, `caption` says what it shows, `panel_text` says what
+    the value of a panel, "{}", is.
     Labels end with a unit in brackets; (1) is none. `log_y` is for values above 0.
     """
 
-    kind: Literal["lines", "points", "ecdf"]
+    kind: Literal["lines", "points", "ecdf", "goodput"]
     y: str
     y_label: str
     x: str | None = None
@@ -45,8 +47,9 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     height_in: float = 2.6
 
     def __post_init__(self) -> None:
-        if (self.kind == "ecdf") != (self.x is None):
-            expected = "none" if self.kind == "ecdf" else "the column of a factor"
+        without = self.kind in ("ecdf", "goodput")
+        if without != (self.x is None):
+            expected = "none" if without else "the column of a factor"
             raise ValueError(f"x is {self.x!r}; {self.kind} expects {expected}")
         labels = {"y_label": self.y_label}
         if self.kind == "lines" or self.x_label:

@@ -16,7 +16,7 @@ from experiments.declaration.declarations import Plot
 from experiments.evaluation.results import Results, good
 from experiments.evaluation.selection import estimate, of, select, values_of
 from experiments.evaluation.statistics import Interval
-from experiments.figures import style
+from experiments.figures import goodput_around, style
 from nodes.strict import InputError
 
 # Points of one x are drawn this share of the axis, or of a category, apart.
@@ -35,7 +35,7 @@ WHAT = {
 
 def draw(plot: Plot, results: Results) -> Figure:
     """Raises InputError if the table lacks a column, no row is left, or `log_y` has no values."""
-    figure: Figure = _draw(plot, results)
+    figure: Figure = (goodput_around.draw if plot.kind == "goodput" else _draw)(plot, results)
     return figure
 
 
