@@ -37,6 +37,13 @@ DIP_BIN_S = 0.1
 FINE_S = 0.02
 ENOUGH = 0.9
 BEFORE_S = 1.0
+# What these columns, and those of `end_hosts`, are called in flows.csv.
+COLUMNS = (
+    *("interruption_ms", "broken", "sent_around", "lost_around", "reordered_around"),
+    *("duplicated_around", "before_mbit", "later_mbit", "goodput_dip_percent", "recovered"),
+    *("recovery_ms", "signalling_messages", "signalling_bytes", "access_signalling_messages"),
+    *("access_signalling_bytes", "end_host_messages", "end_host_bytes", "header_bytes"),
+)
 
 
 def instant_of(job: Job) -> float | None:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.analysis import flow_rows, group_moves, measure, redirection
+from experiments.analysis import flow_rows, group_moves, interruption, measure, redirection
 from experiments.declaration.declarations import Plot
 from experiments.declaration.experiment import available, load
 from experiments.evaluation.results import Results
@@ -175,7 +175,7 @@ def test_a_long_legend_takes_several_rows_and_stays_inside(results: Results) -> 
 def test_what_experiments_declare_is_well_formed(name: str) -> None:
     experiment = load(name)
     factors = {factor.name for part in experiment.parts.values() for factor in part.factors}
-    tables = (measure, redirection, group_moves, flow_rows)
+    tables = (measure, redirection, group_moves, flow_rows, interruption)
     known = factors | {"model"} | {name for table in tables for name in table.COLUMNS}
     for plot in experiment.plots.values():
         assert known.issuperset(plot.columns())
