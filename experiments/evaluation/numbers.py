@@ -105,7 +105,12 @@ def latex_facts(facts: Facts) -> str:
 
 def escaped(text: str) -> str:
     """`text` for LaTeX."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special = {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "±": r"$\pm$",
+    }
     plain = {character: f"\\{character}" for character in "&%$#_{}"}
     return "".join((special | plain).get(character, character) for character in text)
 

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from experiments.analysis.measure import OK
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
 from experiments.evaluation.numbers import (
@@ -26,6 +27,7 @@ from experiments.evaluation.numbers import (
 )
 from experiments.evaluation.record import Source
 from experiments.evaluation.results import Results
+from experiments.evaluation.statistics import what_runs_give
 from experiments.evaluation.summary import show
 from experiments.figures import FIGURES
 
@@ -39,8 +41,13 @@ _HEAD = r"""\documentclass[10pt]{article}
 \input{numbers}
 \begin{document}
 \title{Flow mobility in Proxy Mobile IPv6: results}
+\author{}
 \date{}
 \maketitle
+"""
+# A table that is too wide for its column is made smaller.
+_FITTED = r"""\providecommand{\fitted}[1]{%
+  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{#1}}
 """
 
 
@@ -51,7 +58,7 @@ def write_paper(sources: Iterable[Source], target: Path) -> list[Path]:
     (target / "figures").mkdir(parents=True, exist_ok=True)
     files = {
         "numbers.tex": "".join(_numbers(source) for source in sources),
-        "tables.tex": "\n".join(_tables(source) for source in sources),
+        "tables.tex": _FITTED + "\n".join(_tables(source) for source in sources),
         "captions.md": "# Captions\n" + "".join(_captions(source) for source in sources),
         "paper.tex": _document(sources),
     }
@@ -84,6 +91,23 @@ def caption(experiment: Experiment, figure: str) -> str:
     return (inspect.getdoc(inspect.getmodule(FIGURES[figure])) or figure).partition("\n")[0]
 
 
+def about_runs(source: Source) -> str:
+    """Why there are so many runs, what so many tell, and what is missing of them."""
+    results = Results(source.folder)
+    counts = results.flows.groupby("point")["run"].nunique().unique()
+    said = [source.experiment.why_these_runs]
+    said += [what_runs_give(int(count)) for count in sorted(counts, reverse=True)]
+    failed = results.flows[results.flows["status"] != OK].drop_duplicates("run")
+    moves = results.runs[results.runs["status"] != OK]
+    if len(failed):
+        reasons = ", ".join(sorted(set(failed["status"])))
+        said.append(f"{len(failed)} runs are missing ({reasons}).")
+    elif len(moves):
+        reasons = ", ".join(sorted(set(moves["status"])))
+        said.append(f"{len(moves)} of {len(results.runs)} moves do not count ({reasons}).")
+    return " ".join(said)
+
+
 def _numbers(source: Source) -> str:
     results = Results(source.folder)
     lines = [f"% {source.name}\n"]
@@ -112,7 +136,8 @@ def _tables(source: Source) -> str:
         parts += [
             r"\begin{table}[p]\centering\small",
             rf"\caption{{{text} {interval}}}\label{{tab:{source.name}-{name}}}",
-            latex_rows(table, results).rstrip(),
+            r"\setlength{\tabcolsep}{3pt}\fitted{%",
+            latex_rows(table, results).rstrip() + "}",
             r"\end{table}",
             "",
         ]
@@ -128,7 +153,7 @@ def _tables(source: Source) -> str:
 
 
 def _captions(source: Source) -> str:
-    lines = [f"\n## {source.name}\n\n{source.experiment.question}\n"]
+    lines = [f"\n## {source.name}\n\n{source.experiment.question}\n\n{about_runs(source)}\n\n"]
     for name in figure_names(source.experiment):
         lines.append(f"* `{source.name}-{name}`: {caption(source.experiment, name)}\n")
     return "".join(lines)
@@ -141,6 +166,7 @@ def _document(sources: list[Source]) -> str:
         parts.append(escaped(source.experiment.question) + "\n\n")
         if source.experiment.answer:
             parts.append(escaped(answer(source)) + "\n\n")
+        parts.append(escaped(about_runs(source)) + "\n\n")
         for name in figure_names(source.experiment):
             text = escaped(caption(source.experiment, name))
             parts.append(

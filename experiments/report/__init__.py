@@ -17,7 +17,7 @@ from experiments.analysis.measure import OK
 from experiments.declaration.declarations import Facts
 from experiments.declaration.experiment import text_of
 from experiments.declaration.job import write_atomically
-from experiments.evaluation.paper import answer, caption, figure_names
+from experiments.evaluation.paper import about_runs, answer, caption, figure_names
 from experiments.evaluation.record import Source
 from experiments.evaluation.summary import factor_columns, read_runs
 
@@ -70,9 +70,10 @@ def _section(source: Source) -> str:
 <h2>{html.escape(name)}</h2>
 <p class="question">{html.escape(experiment.question)}</p>
 <p class="answer">{html.escape(found)}</p>
+<p class="runs">{html.escape(about_runs(source))}</p>
 <div class="figures">{figures}</div>
 {"".join(map(_facts, experiment.facts.values()))}
-<details><summary>Parameters</summary><p>{html.escape(experiment.why_these_runs)}</p>
+<details><summary>Parameters</summary>
 <pre>{html.escape(parameters)}</pre></details>
 <details class="runs"><summary>Runs</summary><p>Files: {files}. A row is a move; its run opens by a
 click on its name, and a heading sorts.</p>

@@ -13,7 +13,7 @@ from experiments import report
 from experiments.analysis.measure import analyse_run
 from experiments.evaluation.record import Source
 from experiments.figures import draw_figures
-from tests.experiments.evaluation.test_paper import EXPERIMENT
+from tests.experiments.evaluation.test_paper import EXPERIMENT, write_flows
 from tests.experiments.synthetic import Plan, make_results, make_run, run_spec
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -30,6 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results with one experiment, and one run that can be opened."""
     root = tmp_path_factory.mktemp("results")
     folder = make_results(root / NAME, (10.0,), 3)
+    write_flows(folder)
     draw_figures(folder, EXPERIMENT.figures, plots=EXPERIMENT.plots)
     analyse_run(make_run(folder / "runs" / RUN, Plan(run_spec())))
     with pytest.MonkeyPatch.context() as patch:
@@ -44,6 +45,7 @@ def _shown(results: Path, page: str, script: str | None = None, width: int = 100
     assert BROWSER is not None
     command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=10000"]
+    command += ["--allow-file-access-from-files"]  # only for a test that looks into a frame
     if script is not None:
         path = results / "driven.html"
         text = (results / page.partition("#")[0]).read_text()
@@ -105,6 +107,29 @@ def test_a_browser_shows_the_runs_and_sorts_them(results: Path) -> None:
     assert values == sorted(values)
     assert f'href="run.html#{NAME}/runs/' in shown
     assert '<tr class="failed">' in shown
+
+
+def test_what_runs_tell_and_lack_is_said(results: Path) -> None:
+    text = (results / report.INDEX).read_text()
+    assert "3 runs a point give a median between ranks 1 and 3, with 75.0 % confidence" in text
+    assert re.search(r"2 of \d+ moves do not count \(guest hung\)\.", text)
+
+
+@in_a_browser
+def test_the_first_page_fits_a_phone(results: Path) -> None:
+    """A window of Chromium is 500 px wide at least, a frame in it may be as narrow as a phone."""
+    frame = f'<iframe id="f" src="{report.INDEX}" style="width:390px;height:800px"></iframe>'
+    script = """<script>addEventListener("load", () => {
+        const page = document.getElementById("f").contentDocument;
+        for (const part of page.querySelectorAll("details")) part.open = true;
+        setTimeout(() => { document.title = page.documentElement.scrollWidth + " of " +
+            page.documentElement.clientWidth; }, 2000);
+    });</script>"""
+    (results / "phone.html").write_text(f"<!doctype html><body>{frame}{script}</body>")
+    shown = _shown(results, "phone.html")
+    wide, room = map(int, re.findall(r"<title>(\d+) of (\d+)</title>", shown)[0])
+    assert room <= 390
+    assert wide <= room
 
 
 @in_a_browser

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from msgspec.structs import replace
 
+from experiments.declaration.declarations import Table, TableColumn
 from experiments.declaration.spec import Experiment
-from experiments.evaluation.paper import write_paper
+from experiments.evaluation.paper import about_runs, write_paper
 from experiments.evaluation.record import Source
 from experiments.figures import draw_figures
 from nodes.strict import convert
@@ -44,9 +49,17 @@ EXPERIMENT = convert(
 )
 
 
+def write_flows(folder: Path) -> None:
+    """What of `flows.csv` says which runs there are; moves alone say what they lack."""
+    tables = [pd.read_csv(folder / name) for name in ("runs.csv", "downloads.csv")]
+    flows = pd.concat(tables)[["run", "point", "seed"]].drop_duplicates("run")
+    flows.assign(status="ok").to_csv(folder / "flows.csv", index=False)
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Source:
     folder = make_results(tmp_path_factory.mktemp("results"), (10.0,), 3)
+    write_flows(folder)
     draw_figures(folder, EXPERIMENT.figures, plots=EXPERIMENT.plots)
     return Source("some-question", EXPERIMENT, folder)
 
@@ -84,6 +97,20 @@ def test_written_again_it_is_the_same(source: Source, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="LaTeX is not installed")
-def test_the_document_compiles(source: Source, tmp_path: Path) -> None:
-    write_paper([source], tmp_path)
+def test_the_document_compiles_and_nothing_is_too_wide(source: Source, tmp_path: Path) -> None:
+    columns = [TableColumn(head=f"Column {n} (1)", y="move_latency_ms") for n in range(9)]
+    wide = {"wide": Table(by={"model": "Model"}, columns=tuple(columns))}
+    write_paper([source._replace(experiment=replace(source.experiment, tables=wide))], tmp_path)
     assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
+    again = ["pdflatex", "-interaction=nonstopmode", "paper.tex"]
+    log = subprocess.run(again, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert not re.findall(r"Overfull|Missing character|undefined", log)
+
+
+def test_a_run_that_is_missing_is_said(source: Source, tmp_path: Path) -> None:
+    assert about_runs(source).startswith("Because. 3 runs a point give a median between ranks 1")
+    folder = shutil.copytree(source.folder, tmp_path / "r", ignore=shutil.ignore_patterns("runs"))
+    flows = pd.read_csv(folder / "flows.csv")
+    flows.loc[0, "status"] = "guest hung"
+    flows.to_csv(folder / "flows.csv", index=False)
+    assert about_runs(source._replace(folder=folder)).endswith("1 runs are missing (guest hung).")
