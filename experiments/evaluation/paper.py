@@ -35,7 +35,7 @@ PAPER = "paper"
 LATEX = "pdflatex"
 LATEX_LIMIT_S = 120
 _HEAD = r"""\documentclass[10pt]{article}
-\usepackage[a4paper,margin=2cm]{geometry}
+\usepackage[a4paper,margin=1.6cm]{geometry}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,graphicx}
 \input{numbers}
@@ -171,8 +171,7 @@ def _document(sources: list[Source]) -> str:
             text = escaped(caption(source.experiment, name))
             parts.append(
                 "\\begin{figure}[htbp]\\centering\n"
-                f"\\includegraphics[width=\\linewidth,height=0.4\\textheight,keepaspectratio]"
-                f"{{figures/{source.name}-{name}.pdf}}\n"
+                f"\\includegraphics{{figures/{source.name}-{name}.pdf}}\n"
                 f"\\caption{{{text}}}\\label{{fig:{source.name}-{name}}}\n"
                 "\\end{figure}\n"
             )
