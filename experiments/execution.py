@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.declaration.job import Job, write_atomically
 from experiments.engines.base import Engine
+from experiments.engines.host_load import host_load
 from experiments.engines.process import die_with
 from experiments.provenance import describe_run
 from nodes.strict import to_json
@@ -66,7 +67,8 @@ def _execute(folder: Path, job: Job, key: str, engine: Engine) -> str | None:
         write_atomically(place / "job.json", to_json(job))
         limit_s = LIMIT_BASE_S + LIMIT_FACTOR * job.spec.duration_s
         limit_s += LIMIT_PER_NODE_S * (len(mobile_nodes(job.spec.topology)) - 1)
-        outcome = engine.run(place, limit_s)
+        with host_load(job.spec.host_load):
+            outcome = engine.run(place, limit_s)
         failure = outcome.failure or _analyse(analyse_run, place)
         if failure is not None:
             if shutil.disk_usage(place).free < ROOM_BYTES:

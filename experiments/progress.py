@@ -25,7 +25,7 @@ class Progress:
         self._total = total
         self._emulated_s = emulated_s
         self._emulated_done_s = 0.0
-        self._workers = workers
+        self.workers = workers  # at a time, from now on
         self._stream = sys.stdout if stream is None else stream
         self._done = 0
         self._failed = 0
@@ -47,7 +47,7 @@ class Progress:
         elapsed = time.monotonic() - self._started
         share = self._emulated_done_s / self._emulated_s
         remaining = elapsed / share * (1 - share)
-        running = min(self._workers, self._total - self._done)
+        running = min(self.workers, self._total - self._done)
         text = (
             f"{self._name}: {self._done} of {self._total} runs"
             + (f", {running} running" if running else "")

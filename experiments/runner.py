@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from experiments.declaration.experiment import available, jobs, load, points
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
-from experiments.engines.base import Engine, EngineUnavailable
+from experiments.engines.base import SKIPPED, Engine, EngineUnavailable
 from experiments.evaluation.record import RECORD, Source, costs, read_record
 from experiments.execution import FAILED, ROWS
 from experiments.provenance import FORMAT, ROOT
@@ -25,6 +25,8 @@ RESULTS = Path(os.environ.get("FLOWMOB_RESULTS") or ROOT / "results")
 REFERENCE = ROOT / "results" / "reference"
 PAPER, VERIFY = "paper", "verify"
 COSTS = "costs.json"
+# What runs.csv has besides where engines are compared: real time, which never repeats.
+COST = "wall_s"
 
 
 def make_engine(name: str) -> Engine:
@@ -142,15 +144,15 @@ def _run(
         _check_figures(name, experiment)
         studies.append(Study(name, root / name, list(jobs(name, found, engine))))
     wanted = sorted({job.engine for study in studies for job in study.jobs})
-    engines = {name: make_engine(name) for name in wanted}
+    engines, unavailable = _engines(wanted, engine)
     begun = time.monotonic()
     with _errors_name(root):
-        carried_out, emulated_s = sweep(title, studies, engines, workers)
+        carried_out, emulated_s = sweep(title, studies, engines, workers, unavailable)
     wall_s = time.monotonic() - begun
     failed = False
     for study in studies:
         failures = {run: why for run, why in study.outcomes.items() if why is not None}
-        failed |= bool(failures)
+        failed |= any(not why.startswith(SKIPPED) for why in failures.values())
         with _errors_name(study.folder):
             _conclude(study, engine, engines)
             if report:
@@ -163,6 +165,21 @@ def _run(
         ratio = emulated_s / wall_s
         print(f"\n{emulated_s:.0f} s of emulated time in {wall_s:.0f} s: {ratio:.1f} times as fast")
     return _Ran(1 if failed else 0, carried_out, emulated_s, wall_s)
+
+
+def _engines(wanted: Sequence[str], asked: str) -> tuple[dict[str, Engine], dict[str, str]]:
+    """Those that can run here, and why others can't. One that was asked for has to; one that only
+    parts of experiments name is done without."""
+    engines: dict[str, Engine] = {}
+    unavailable: dict[str, str] = {}
+    for name in wanted:
+        try:
+            engines[name] = make_engine(name)
+        except EngineUnavailable as error:
+            if name == asked:
+                raise
+            unavailable[name] = str(error)
+    return engines, unavailable
 
 
 def _write_report() -> Path:
@@ -238,6 +255,8 @@ def _conclude(study: Study, engine: str, engines: Mapping[str, Engine]) -> None:
         else:
             rows.extend(missing_rows(job, reason.splitlines()[0]))
             flows.extend(flow_rows.flow_rows(job, {}, (), reason.splitlines()[0]))
+    if len({job.engine for job in study.jobs}) > 1:
+        _add_costs(rows, folder)
     write_runs(rows, folder)
     write_table(flows, flow_rows.COLUMNS, folder / flow_rows.FLOWS)
     write_summary(folder)
@@ -251,6 +270,14 @@ def _conclude(study: Study, engine: str, engines: Mapping[str, Engine]) -> None:
         "costs": costs(folder, [run for run, why in study.outcomes.items() if why is None]),
     }
     write_atomically(folder / RECORD, json.dumps(record, indent=1).encode() + b"\n")
+
+
+def _add_costs(rows: list[dict[str, Any]], folder: Path) -> None:
+    """The real time that each run took."""
+    for row in rows:
+        path = folder / "runs" / row["run"] / "meta.json"
+        there = row["status"].startswith(SKIPPED) or not path.exists()
+        row[COST] = None if there else json.loads(path.read_bytes())["wall_s"]
 
 
 def _check_figures(name: str, experiment: Experiment) -> None:
@@ -282,6 +309,11 @@ def _report(folder: Path, experiment: Experiment) -> None:
 
 
 def _tell(failures: dict[str, str], folder: Path) -> None:
+    skipped = {why.splitlines()[0] for why in failures.values() if why.startswith(SKIPPED)}
+    for reason in sorted(skipped):
+        runs = [run for run, why in failures.items() if why.splitlines()[0] == reason]
+        print(f"\n{len(runs)} runs {reason}")
+        failures = {run: why for run, why in failures.items() if run not in runs}
     if not failures:
         return
     print(f"\n{len(failures)} runs are missing from these numbers:", file=sys.stderr)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.declaration.job import Job
-from experiments.engines.base import Engine
+from experiments.engines.base import SKIPPED, Engine
 from experiments.execution import UNFINISHED, begin, work
 from experiments.progress import Progress
 from experiments.provenance import run_key
@@ -35,9 +35,12 @@ class Study:
         self.name, self.folder, self.jobs = name, folder, jobs
         self.outcomes: Outcomes = {}
 
-    def prepare(self, engines: Mapping[str, Engine]) -> list[_Missing]:
+    def prepare(
+        self, engines: Mapping[str, Engine], unavailable: Mapping[str, str]
+    ) -> list[_Missing]:
         """Make the folder, clear what runs of processes that are gone left unfinished, and tell
-        which runs aren't there with the same inputs."""
+        which runs aren't there with the same inputs. Those on engines that are `unavailable`, for
+        the reason given, are skipped."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in (self.folder / UNFINISHED).glob("*"):
             owner = leftover.name.removesuffix(".outdated").rpartition(".")[2]
@@ -45,6 +48,9 @@ class Study:
                 shutil.rmtree(leftover, ignore_errors=True)
         missing = []
         for job in self.jobs:
+            if job.engine in unavailable:
+                self.outcomes[job.run] = SKIPPED + unavailable[job.engine]
+                continue
             key = run_key(job, engines[job.engine].versions)
             if _key_of(self.folder / "runs" / job.run) == key:
                 self.outcomes[job.run] = None
@@ -54,22 +60,51 @@ class Study:
 
 
 def sweep(
-    title: str, studies: list[Study], engines: Mapping[str, Engine], workers: int
+    title: str,
+    studies: list[Study],
+    engines: Mapping[str, Engine],
+    workers: int,
+    unavailable: Mapping[str, str] | None = None,
 ) -> tuple[int, float]:
     """Carry out all missing runs of all studies, each on the engine that its job names; returns
-    their number and the emulated time of those, in s.
+    their number and the emulated time of those, in s. Runs that measure what the machine does come
+    last, one by one: side by side, each would be the other's load.
 
     Raises OSError if results can't be written or a worker was killed; finished runs stay.
     """
-    missing = [entry for study in studies for entry in study.prepare(engines)]
+    missing = [entry for study in studies for entry in study.prepare(engines, unavailable or {})]
     total = sum(len(study.jobs) for study in studies)
+    skipped = sum(why is not None for study in studies for why in study.outcomes.values())
     emulated = sum(entry.job.spec.duration_s for entry in missing)
     progress = Progress(title, len(missing), emulated, workers)
     progress.start(
-        f"{total} runs, {total - len(missing)} of them there already; "
-        f"engine {' and '.join(engines)}, "
+        f"{total} runs, {total - skipped - len(missing)} of them there already"
+        + (f", {skipped} skipped" if skipped else "")
+        + f"; engine {' and '.join(engines)}, "
         f"{workers} at a time, {emulated:.0f} s of emulated time to go"
     )
+    alone = [entry for entry in missing if _alone(entry.job)]
+    _carry_out(
+        [entry for entry in missing if not _alone(entry.job)], studies, engines, workers, progress
+    )
+    if alone:
+        progress.workers = 1
+    _carry_out(alone, studies, engines, 1, progress)
+    progress.finish()
+    return len(missing), emulated
+
+
+def _alone(job: Job) -> bool:
+    return job.engine != "virtual" or job.spec.host_load > 0
+
+
+def _carry_out(
+    missing: list[_Missing],
+    studies: list[Study],
+    engines: Mapping[str, Engine],
+    workers: int,
+    progress: Progress,
+) -> None:
     with ProcessPoolExecutor(workers, initializer=begin) as pool:
         futures: dict[Future[str | None], _Missing] = {
             pool.submit(
@@ -94,8 +129,6 @@ def sweep(
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
-    progress.finish()
-    return len(missing), emulated
 
 
 def _key_of(run: Path) -> str | None:

@@ -69,7 +69,9 @@ class Plot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A statistic of column `y` over the rows with `where`, or with `minus` its difference to the
     rows that have these values instead, in pairs of the same seed, flow and move. `scale`
-    multiplies it: 100 makes a share a percentage."""
+    multiplies it: 100 makes a share a percentage. `within` says between which values its estimate
+    has to be for what the experiment claims; then `{name-verdict}` in the answer says whether it
+    is."""
 
     y: str
     statistic: Statistic = "mean"
@@ -78,10 +80,13 @@ class Number(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     minus: Where = {}
     digits: Digits = 1
     scale: float = 1.0
+    within: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.minus and self.statistic == "failed":
             raise ValueError('statistic is "failed"; expected one of values with minus')
+        if self.within is not None and self.within[0] > self.within[1]:
+            raise ValueError(f"within is {list(self.within)}; expected the lower bound first")
 
 
 class TableColumn(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

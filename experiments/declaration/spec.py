@@ -162,6 +162,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     `decision_spread_ms`: moves and events are placed within this much after their `at_s`, all by
     the same, which the seed chooses; and so is `judged_at_s`, the instant around which flows are
     looked at more closely (`interruption`). The names of events only say what overrides what.
+    `host_load`: busy processes for each core of the machine that carries out the run, beside it.
     `warm`: neighbours on every link know each other from the start; else neighbour discovery takes
     its time when the first packet comes, and the floor, which knows nothing of it, is exceeded.
     """
@@ -180,6 +181,7 @@ class RunSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     judged_at_s: NonNegative | None = None
     signalling_loss: SignallingLoss | None = None
     warm: bool = True
+    host_load: Annotated[int, msgspec.Meta(ge=0, le=8)] = 0
     changes: tuple[LinkChange, ...] = ()
     traces: tuple[LinkTrace, ...] = ()
 

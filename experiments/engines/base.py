@@ -18,6 +18,10 @@ class EngineUnavailable(RuntimeError):
     """This engine can't run here; the text says what is missing and what to do instead."""
 
 
+# How the reason of a run begins that wasn't tried, because its engine can't run here.
+SKIPPED = "skipped: "
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """`failure` is None for a run that went through, else a reason of one line and what may follow

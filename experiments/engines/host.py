@@ -45,7 +45,8 @@ class HostEngine:
             )
         missing = missing_features(NEEDED)
         if missing:
-            lines = [f"engine host: kernel {platform.release()} lacks what the topology needs:"]
+            names = ", ".join(item.name for item in missing)
+            lines = [f"engine host: kernel {platform.release()} lacks {names}"]
             lines += [f"  {item.name}: {item.why}. {item.remedy}" for item in missing]
             lines.append("Use ENGINE=virtual (the default), which brings a kernel of its own.")
             raise EngineUnavailable("\n".join(lines))

@@ -48,12 +48,24 @@ def filled(template: str, values: Mapping[str, str], source: str) -> str:
 
 
 def shown(numbers: Mapping[str, Number], results: Results) -> dict[str, str]:
-    """Each number as people read it: `27.1 [24.1, 30.2]`; NONE where all its runs failed. Raises
-    InputError."""
-    return {
-        name: show(value(number, results), number.digits) or NONE
-        for name, number in numbers.items()
-    }
+    """Each number as people read it: `27.1 [24.1, 30.2]`; NONE where all its runs failed. With the
+    verdict, as `name-verdict`, of each that has to be within bounds. Raises InputError."""
+    texts = {}
+    for name, number in numbers.items():
+        found = value(number, results)
+        texts[name] = show(found, number.digits) or NONE
+        if number.within is not None:
+            texts[f"{name}-verdict"] = verdict(number.within, found)
+    return texts
+
+
+def verdict(within: tuple[float, float], found: Interval) -> str:
+    """Of the estimate; without runs there is none."""
+    low, high = within
+    bounds = f"{low:g} to {high:g}"
+    if not found.n:
+        return f"no runs to compare with {bounds}"
+    return f"{'within' if low <= found.estimate <= high else 'OUTSIDE'} {bounds}"
 
 
 def latex_rows(table: Table, results: Results) -> str:

@@ -36,7 +36,7 @@ METRICS = [
     *SWITCHED_COLUMNS,
 ]
 TUNNEL = "tunnel"
-MODEL = ["prefix_model", "switch_policy", "decision_maker", "attachment"]
+MODEL = ["prefix_model", "switch_policy", "decision_maker", "attachment", "prefix_delivery"]
 GROUP = ["traffic", *MODEL, "direction", "lma_mag_delay_ms"]
 
 
@@ -58,7 +58,15 @@ SIGNALLING = (
         True,
     ),
 )
-MODEL_ORDER = ["shared", "unique/on-ack", "unique/on-send", "hybrid", "hybrid/on-send", "dynamic"]
+MODEL_ORDER = [
+    "shared",
+    "unique/on-ack",
+    "unique/on-send",
+    "unique/in-place",
+    "hybrid",
+    "hybrid/on-send",
+    "dynamic",
+]
 DIRECTION_ORDER = ["fast-to-slow", "slow-to-fast", "equal"]
 DIRECTION_WORDS = {"fast-to-slow": "fast to slow", "slow-to-fast": "slow to fast"}
 
@@ -100,7 +108,11 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def model_name(
-    prefix_model: str, switch_policy: str, decision_maker: str = "lma", attachment: str = "link"
+    prefix_model: str,
+    switch_policy: str,
+    decision_maker: str = "lma",
+    attachment: str = "link",
+    prefix_delivery: str = "on-move",
 ) -> str:
     """What a combination is called: the switch policy matters only where there is signalling, and
     the prefix model only where the MN is attached before the move."""
@@ -108,6 +120,8 @@ def model_name(
         return f"{prefix_model}/mn"
     if attachment == "dynamic":
         return attachment
+    if prefix_delivery == "at-attach" and prefix_model != "shared":
+        return f"{prefix_model}/in-place"
     if prefix_model == "unique" or (prefix_model == "hybrid" and switch_policy != "on-ack"):
         return f"{prefix_model}/{switch_policy}"
     return prefix_model

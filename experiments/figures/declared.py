@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.analysis.measure import OK
 from experiments.declaration.declarations import Plot
+from experiments.engines.base import SKIPPED
 from experiments.evaluation.results import Results, good
 from experiments.evaluation.selection import estimate, of, select, values_of
 from experiments.evaluation.statistics import Interval
@@ -230,7 +231,8 @@ def _handle(look: style.Look, plot: Plot) -> Line2D:
 
 def _note(plot: Plot, rows: pd.DataFrame, counts: list[tuple[int, int]]) -> str:
     """`counts` are runs and rows of each point or curve."""
-    missing = int((rows["status"] != OK).sum())
+    skipped = int(rows["status"].str.startswith(SKIPPED).sum())
+    missing = int((rows["status"] != OK).sum()) - skipped
     what = "moves" if plot.table == "runs" else "flows"
     runs = [count for count, _ in counts] or [0]
     n = f"n = {_span(runs)} runs"
@@ -244,6 +246,8 @@ def _note(plot: Plot, rows: pd.DataFrame, counts: list[tuple[int, int]]) -> str:
         told = "end below 1 for these" if plot.kind == "ecdf" else "are without them"
         shown = "Curves" if plot.kind == "ecdf" else "Points"
         text += f" {missing} of {len(rows)} {what} failed; {shown.lower()} {told}."
+    if skipped:
+        text += f" {skipped} {what} skipped: their engine can't run on this machine."
     if plot.floor:
         text += " Grey: floor (median)."
     return text

@@ -88,6 +88,7 @@ MODELS: Mapping[str, Look] = {
     "shared": Look(BLUE, "-", "o", 2.2, 7.0),
     "unique/on-ack": Look(VERMILION, (0, (4, 1.5)), "s", 1.6, 5.0),
     "unique/on-send": Look(GREEN, (0, (2, 1.2)), "^", 1.4, 4.5),
+    "unique/in-place": Look(SKY, (0, (3, 1, 1, 1)), "X", 1.4, 4.5),
     "hybrid": Look(BLACK, (0, (1, 1.6)), "D", 1.2, 2.5),
     "hybrid/on-send": Look(PURPLE, (0, (5, 1, 1, 1)), "v", 1.0, 3.0),
     "dynamic": Look(ORANGE, (0, (6, 1.5)), "P", 1.2, 4.0),

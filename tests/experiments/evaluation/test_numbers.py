@@ -2,11 +2,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from experiments.declaration.declarations import Number, Table
-from experiments.evaluation.numbers import escaped, filled, latex_rows, macro, shown, value
+from experiments.evaluation.numbers import (
+    escaped,
+    filled,
+    latex_rows,
+    macro,
+    shown,
+    value,
+    verdict,
+)
 from experiments.evaluation.results import Results
+from experiments.evaluation.statistics import bootstrap_interval
 from nodes.strict import InputError, convert
 from tests.experiments.synthetic import make_results
 
@@ -98,3 +108,28 @@ def test_a_table_has_a_row_for_each_combination_that_there_is(results: Results) 
 def test_macros_have_letters_only() -> None:
     assert macro("prefix-models", "shared-10ms") == r"\PrefixModelsSharedOneZeroms"
     assert escaped("50 % of a_b\\") == r"50 \% of a\_b\textbackslash{}"
+
+
+@pytest.mark.parametrize(
+    ("within", "said"),
+    [
+        ([-1.0, 1.0], "within -1 to 1"),
+        ([0.5, 9.0], "OUTSIDE 0.5 to 9"),
+        ([0.0, 0.0], "within 0 to 0"),
+    ],
+)
+def test_a_number_with_bounds_says_whether_it_keeps_them(
+    results: Results, within: list[float], said: str
+) -> None:
+    same = _number(where={"model": "shared", **FAST_UDP}, minus={"model": "shared"}, within=within)
+    assert shown({"same": same}, results)["same-verdict"] == said
+
+
+def test_without_runs_there_is_no_verdict() -> None:
+    nothing = bootstrap_interval(np.array([]))
+    assert verdict((0.0, 1.0), nothing) == "no runs to compare with 0 to 1"
+
+
+def test_bounds_are_in_order() -> None:
+    with pytest.raises(InputError, match="lower bound first"):
+        _number(within=[2.0, 1.0])

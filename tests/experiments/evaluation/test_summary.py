@@ -156,6 +156,8 @@ def test_model_names() -> None:
     assert model_name("unique", "on-ack", "lma", "layer-2") == "unique/on-ack"
     assert model_name("unique", "on-ack", "lma", "dynamic") == "dynamic"
     assert model_name("unique", "on-ack", "mn", "link") == "unique/mn"
+    assert model_name("unique", "on-ack", prefix_delivery="at-attach") == "unique/in-place"
+    assert model_name("shared", "on-ack", prefix_delivery="at-attach") == "shared"
 
 
 def test_show() -> None:
