@@ -145,7 +145,8 @@ def _tables(source: Source) -> str:
         parts += [
             r"\begin{table}[p]\centering\footnotesize\raggedright",
             rf"\caption{{{escaped(facts.caption)}}}\label{{tab:{source.name}-{name}}}",
-            latex_facts(facts).rstrip(),
+            r"\fitted{%",
+            latex_facts(facts).rstrip() + "}",
             r"\end{table}",
             "",
         ]

@@ -112,5 +112,5 @@ def test_in_real_time(kernel: Kernel, tmp_path: Path) -> None:
     assert held.overtaken(A) == []
     assert held.lost(A) == set()
     over_wlan = held.seen("mn-wlan", A, outbound=False)
-    # 12 ms from the LMA to the MN.
-    assert over_wlan[0][0] >= held.decisions_s[0] + 3 * DIFFERENCE_MS / 1000 + 0.012
+    # 12 ms from the LMA to the MN; the clocks of events and of packets are apart by up to 1 ms.
+    assert over_wlan[0][0] > held.decisions_s[0] + 3 * DIFFERENCE_MS / 1000 + 0.012 - 0.005
