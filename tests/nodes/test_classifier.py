@@ -214,3 +214,15 @@ def test_a_flow_more_does_not_cost_those_that_are_there_rfc6089_5_3_6(
         change = classifier.change({number: row})
         assert (list(change.came.values()), change.left, change.ordered) == ([number], {}, None)
     assert looked_at <= 3 * 200
+
+
+def test_of_rows_with_one_5_tuple_the_next_takes_over_rfc6089_4_2() -> None:
+    classifier = Classifier()
+    first, second = (ClassifiedRow(key, exact(key), (HOME,)) for key in (3, 9))
+    assert list(classifier.change({9: second}).came.values()) == [9]
+    change = classifier.change({3: first})
+    assert (list(change.left.values()), list(change.came.values())) == ([9], [3])
+    assert classifier.change({9: None}) == ({}, {}, None)
+    assert classifier.change({9: second}) == ({}, {}, None)
+    change = classifier.change({3: None})
+    assert (list(change.left.values()), list(change.came.values())) == ([3], [9])
