@@ -260,13 +260,18 @@ def _conclude(study: Study, engine: str, engines: Mapping[str, Engine]) -> None:
     write_runs(rows, folder)
     write_table(flows, flow_rows.COLUMNS, folder / flow_rows.FLOWS)
     write_summary(folder)
-    used = {job.engine for job in study.jobs}
+    used = {job.engine for job in study.jobs} & engines.keys()
     record = {
         "format": FORMAT,
         "experiment": study.name,
         "engine": engine,
         "versions": {name: engines[name].versions for name in sorted(used)},
-        "failed": {run: why.splitlines()[0] for run, why in study.outcomes.items() if why},
+        # A run that was skipped, because its engine isn't available here, didn't fail.
+        "failed": {
+            run: why.splitlines()[0]
+            for run, why in study.outcomes.items()
+            if why and not why.startswith(SKIPPED)
+        },
         "costs": costs(folder, [run for run, why in study.outcomes.items() if why is None]),
     }
     write_atomically(folder / RECORD, json.dumps(record, indent=1).encode() + b"\n")

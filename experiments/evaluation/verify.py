@@ -17,6 +17,8 @@ from experiments.evaluation.summary import show
 from nodes.strict import InputError
 
 VIRTUAL = "virtual"
+# The column of what a run cost, which never repeats.
+REAL_TIME = "wall_s"
 # Recorded times have this resolution, by which runs on one kernel may differ (docs/design.md).
 RESOLUTION_MS = 0.01
 _ROUNDING = 1e-6
@@ -100,7 +102,9 @@ def _rows(folder: Path, reference: Path, common: set[str]) -> tuple[bool, str]:
 def _read(path: Path, runs: set[str]) -> dict[tuple[str, ...], Row]:
     with path.open(newline="") as file:
         return {
-            (row["run"], row["flow"], f"move {row['move']}"): row
+            (row["run"], row["flow"], f"move {row['move']}"): {
+                column: text for column, text in row.items() if column != REAL_TIME
+            }
             for row in csv.DictReader(file)
             if row["run"] in runs and row["engine"] == VIRTUAL
         }

@@ -191,6 +191,12 @@ def test_the_resolution_of_recorded_times_is_said_and_allowed(source: Source, ke
     assert not compare(source, kept).agrees
 
 
+def test_what_a_run_cost_never_repeats_and_is_not_compared(source: Source, kept: Path) -> None:
+    for folder, cost in ((source.folder, "1.5"), (kept, "2.5")):
+        change(folder / RUNS, lambda rows, cost=cost: rows.assign(wall_s=cost))
+    assert "identical to the byte" in compare(source, kept).text
+
+
 def test_a_row_that_is_missing_differs(source: Source, kept: Path) -> None:
     change(source.folder / RUNS, lambda rows: rows.drop(index=0))
     found = compare(source, kept)
