@@ -119,6 +119,7 @@ class Redirection:
         except Refused as error:
             return self._sessions.answer(ticket, str(error))
         needed = needed_switches(request, rules, self._switches)
+        needed.update(*(self._steering.met(owner, rules[owner]) for owner in rules))
         lost = [name for name in needed if self._switches[name].status is Status.LOST]
         if lost:
             return self._sessions.answer(ticket, f"switch {min(lost)} is not connected")

@@ -87,6 +87,23 @@ class Steering:
             self._plan_strand(owner, strand, leaving, plan)
         return None
 
+    def met(self, owner: Owner, wanted: Rules) -> set[str]:
+        """Switches beyond those in `wanted` whose rules of the owner its packets would meet."""
+        found: set[str] = set()
+        for strand in self._strands(owner, wanted):
+            found.update(self._met(owner, strand, self._walk(strand, strand.then)))
+        return found
+
+    def _met(self, owner: Owner, strand: Strand, after: Iterable[str]) -> set[str]:
+        """On the new path, if there is one, they have old rules of the strand, or may have."""
+        return {
+            name
+            for name in after
+            if strand.then
+            and name not in strand.then
+            and (name in strand.now or owner in self._switches[name].uncertain)
+        }
+
     def _plan_base(self, wanted: Rules, plan: Plan) -> None:
         for name, switch in self._switches.items():
             if not switch.ready:
@@ -144,8 +161,11 @@ class Steering:
         carrying = self._walk(strand, strand.now)
         after = self._walk(strand, strand.then)
         self._make_way(strand, after, plan)
-        self._plan_new(owner, strand, carrying, differs, leaving, plan)
-        self._plan_old(owner, strand, carrying, after, plan)
+        met = self._met(owner, strand, after)
+        barred = {name for name in met if not self._switches[name].ready}
+        plan.waiting |= barred
+        self._plan_new(owner, strand, carrying, differs, leaving, barred, plan)
+        self._plan_old(owner, strand, carrying, after, barred, plan)
 
     def _make_way(self, strand: Strand, after: Iterable[str], plan: Plan) -> None:
         """What a flow that is gone has left for packets under way is not for those that come
@@ -180,9 +200,10 @@ class Steering:
         carrying: dict[str, set[int]],
         differs: dict[str, bool],
         leaving: Iterable[Leaving],
+        barred: Iterable[str],
         plan: Plan,
     ) -> None:
-        blocked = -1
+        blocked = max(map(self._fabric.depth, barred), default=-1)
         obstructed = set()
         for name in strand.then:
             switch = self._switches[name]
@@ -234,6 +255,7 @@ class Steering:
         strand: Strand,
         carrying: Mapping[str, set[int]],
         after: Mapping[str, set[int]],
+        barred: Iterable[str],
         plan: Plan,
     ) -> None:
         for name, rules in strand.now.items():
@@ -243,16 +265,18 @@ class Steering:
             own = [rule for rule in rules if switch.table.of(owner).get(rule.identity) is rule]
             if not own or not switch.ready:
                 continue
+            depth = self._fabric.depth(name)
             in_reach = all(self._switches[there].ready for there in strand.then)
+            in_reach = in_reach and all(self._fabric.depth(there) <= depth for there in barred)
             if name in after and name not in carrying:
                 # It must be gone before packets come this way.
                 changes = plan.together
             elif name in after and not strand.then and not self._may_be_sent(owner, strand, name):
-                changes = plan.removals.setdefault(self._fabric.depth(name), {})
+                changes = plan.removals.setdefault(depth, {})
             elif name in after and strand.then and in_reach:
                 # A copy for the anchor must not be made several at the next switch: the anchor
                 # alone has the packets for a moment.
-                changes = plan.ordered.setdefault(self._fabric.depth(name), {})
+                changes = plan.ordered.setdefault(depth, {})
                 if any(_with_own_address(rule.actions) for rule in rules):
                     changes = plan.together
             elif name in after or name in carrying or self._unknown(owner):

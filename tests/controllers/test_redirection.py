@@ -426,6 +426,34 @@ def test_assisted_no_mag_gets_two_copies_when_the_ways_part_earlier(assisted: Wo
     assert all(way and len(set(way)) == len(way) for way in ways)
 
 
+@pytest.mark.parametrize(
+    ("before", "lost", "after"),
+    [
+        pytest.param(MAG3, "s4", (MAG1, MAG2, MAG3), id="farther, met by the anchor's own copy"),
+        pytest.param(MAG1, "s2", (MAG3,), id="nearer, met by all packets"),
+    ],
+)
+def test_assisted_a_move_needs_the_switch_whose_old_rule_its_packets_would_meet(
+    assisted: World, before: IPv6Address, lost: str, after: Mags
+) -> None:
+    settle(assisted, AddFlow(id=4, flow=flow(8, HOME, 90), path=path(8, before, anchor=MAG2)))
+    was = assisted.walk(tunnelled(MAG2, 8))
+    assisted.disconnect(lost)
+    assisted.request(MoveFlows(id=5, paths=(path(8, *after, anchor=MAG2),)))
+    assisted.deliver()
+    assert assisted.walk(tunnelled(MAG2, 8)) == was
+    assert answers(assisted) == [(5, False, f"switch {lost} is not connected")]
+
+
+def test_assisted_a_move_does_not_need_a_lost_switch_that_its_packets_no_longer_pass(
+    assisted: World,
+) -> None:
+    settle(assisted, AddFlow(id=4, flow=flow(8, HOME, 90), path=path(8, MAG3, anchor=MAG2)))
+    assisted.disconnect("s4")
+    settle(assisted, MoveFlows(id=5, paths=(path(8, MAG1, anchor=MAG2),)))
+    assert assisted.walk(tunnelled(MAG2, 8)) == ["mag1"]
+
+
 # Requests
 
 

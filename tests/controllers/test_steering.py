@@ -187,6 +187,32 @@ def test_the_anchors_own_copy_must_not_meet_an_old_redirect_behind(switches: Swi
     assert not plan.stale
 
 
+def test_a_switch_that_cannot_be_reached_with_an_old_redirect_holds_up_the_anchors_own_copy(
+    switches: Switches,
+) -> None:
+    """It would be made several there."""
+    wanted = redirect_rules(switches.fabric, FLOW, path(7, MAG1, MAG2, MAG3, anchor=MAG2))
+    switches.put(redirect_rules(switches.fabric, FLOW, path(7, MAG3, anchor=MAG2)))
+    switches.switches["s4"].status = Status.LOST
+    plan = switches.plan(wanted)
+    assert not plan.step()
+    assert plan.waiting == {"s4"}
+    other = redirect_rules(switches.fabric, FLOW, path(7, MAG1, anchor=MAG2))
+    assert shown(switches.plan(other).step()) == {"s2": [Command.ADD]}
+
+
+def test_nor_comes_the_anchors_own_copy_while_it_is_not_known_what_is_behind(
+    switches: Switches,
+) -> None:
+    wanted = redirect_rules(switches.fabric, FLOW, path(7, MAG1, MAG2, anchor=MAG2))
+    lost = switches.switches["s4"]
+    lost.status = Status.LOST
+    assert shown(switches.plan(wanted).step()) == {"s2": [Command.ADD]}
+    lost.uncertain.add(OWNER)
+    assert switches.plan(wanted).waiting == {"s4"}
+    assert not switches.plan(wanted).step()
+
+
 def test_a_rule_of_another_owner_in_its_place_is_replaced_by_adding(switches: Switches) -> None:
     """Modifying can't change the cookie."""
     same = flow(8, HOME, 80, priority=FLOW.priority)
