@@ -3,7 +3,7 @@ lost where no switch has lost its table, and in the end the switches have just w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ TIMERS = Timers(
 )
 MODES: tuple[Mode, ...] = ("sdn-core", "sdn-assisted")
 Mags = tuple[IPv6Address, ...]
+State = tuple[Flow, FlowPath]
 T = TypeVar("T")
 switches = st.integers(0, 7)
 mags = st.lists(st.integers(0, 5), max_size=3)
@@ -63,12 +64,12 @@ class ModelLma:
     def __init__(self, mode: Mode) -> None:
         self.mode = mode
         self.defaults: dict[IPv6Network, IPv6Address | None] = {}
-        self.flows: dict[int, tuple[Flow, FlowPath]] = {}
+        self.flows: dict[int, State] = {}
         self.asked: dict[int, Request] = {}
         self.epoch = 1
         self.next_id = 1
         self.possible_defaults: dict[IPv6Network, set[Mags]] = {}
-        self.possible_flows: dict[int, list[tuple[Flow, FlowPath]]] = {}
+        self.possible_flows: dict[int, list[State]] = {}
         self.settled = 0
         self.settle()
 
@@ -94,18 +95,16 @@ class ModelLma:
                 self.possible_defaults[prefix].add(())
             case AddFlow(flow=added, path=way):
                 states = self.possible_flows.setdefault(added.key, [(added, path(added.key))])
-                states += [(known, way) for known, _ in tuple(states)]
-                states.append((added, way))
+                extend(states, way)
+                extend(states, way, [added])
                 if any(known != added for known, _ in states):
                     # Where their packets differ there is a moment without a rule.
-                    states += [(known, path(added.key)) for known, _ in tuple(states)]
+                    extend(states, path(added.key))
             case MoveFlows(paths=ways):
                 for way in ways:
-                    states = self.possible_flows[way.key]
-                    states += [(known, way) for known, _ in tuple(states)]
+                    extend(self.possible_flows[way.key], way)
             case RemoveFlow(key=key):
-                states = self.possible_flows.setdefault(key, [])
-                states += [(known, path(key)) for known, _ in tuple(states)]
+                extend(self.possible_flows.setdefault(key, []), path(key))
 
     def take(self, reply: Reply) -> Request | None:
         request = self.asked.pop(reply.id, None)
@@ -156,6 +155,14 @@ class ModelLma:
         states = self.possible_flows.get(key, [])
         ways = [redirected(way, anchor) for _, way in states]
         return ways or [(anchor,)]
+
+
+def extend(states: list[State], way: FlowPath, flows: Iterable[Flow] | None = None) -> None:
+    """`way` may be that of `flows`, by default of all that there are; each state is there once, or
+    they would double with each request."""
+    for known in [known for known, _ in states] if flows is None else flows:
+        if (known, way) not in states:
+            states.append((known, way))
 
 
 def applies(known: Flow, prefix: IPv6Network, port: int) -> bool:

@@ -7,11 +7,11 @@ from ipaddress import IPv6Address
 import pytest
 
 from controllers.actions import Command
-from controllers.fabric import Fabric
+from controllers.fabric import Fabric, FabricDescription
 from controllers.rules import Rules, base_rules, flow_rules, prefix_rules, redirect_rules
 from controllers.steering import Changes, Plan, Steering
 from controllers.switch_table import BASE, Owner, Status, Switch, flow_owner, prefix_owner
-from tests.controllers.fabrics import HOME, MAG1, MAG2, MAG3, reference_fabric
+from tests.controllers.fabrics import HOME, LMA, MAG1, MAG2, MAG3, link, node, reference_fabric
 from tests.controllers.model import default, flow, path
 
 FLOW = flow(7, HOME, 80)
@@ -19,10 +19,10 @@ OWNER = flow_owner(7)
 
 
 class Switches:
-    """Those of the reference fabric, ready and empty."""
+    """Those of a fabric, the reference one by default, ready and empty."""
 
-    def __init__(self) -> None:
-        self.fabric: Fabric = reference_fabric()
+    def __init__(self, fabric: Fabric | None = None) -> None:
+        self.fabric = fabric or reference_fabric()
         self.switches = {name: Switch(name) for name in self.fabric.switches}
         self.gone: set[Owner] = set()
         for switch in self.switches.values():
@@ -199,6 +199,34 @@ def test_a_switch_that_cannot_be_reached_with_an_old_redirect_holds_up_the_ancho
     assert plan.waiting == {"s4"}
     other = redirect_rules(switches.fabric, FLOW, path(7, MAG1, anchor=MAG2))
     assert shown(switches.plan(other).step()) == {"s2": [Command.ADD]}
+
+
+def test_a_near_redirect_stays_while_an_old_one_behind_the_next_cannot_be_reached() -> None:
+    """lma - s1 (mag1) - s2 (mag2) - s3 (mag3, mag4), and s3 is lost."""
+    mag4 = MAG3 + 1
+    described = FabricDescription(
+        switches=("s1", "s2", "s3"),
+        links=(link("s1", 2, "s2", 1), link("s2", 2, "s3", 1)),
+        lma=node("lma", LMA, 1, "s1", 1),
+        mags=(
+            node("mag1", MAG1, 2, "s1", 3),
+            node("mag2", MAG2, 3, "s2", 3),
+            node("mag3", MAG3, 4, "s3", 3),
+            node("mag4", mag4, 5, "s3", 4),
+        ),
+    )
+    switches = Switches(Fabric(described))
+    for mag in (MAG1, mag4):
+        switches.put(redirect_rules(switches.fabric, FLOW, path(7, mag, anchor=MAG3)))
+    wanted = redirect_rules(switches.fabric, FLOW, path(7, MAG2, MAG3, anchor=MAG3))
+    switches.switches["s3"].status = Status.LOST
+    assert shown(switches.plan(wanted).step()) == {"s2": [Command.ADD]}
+    switches.put(wanted)
+    plan = switches.plan(wanted)
+    assert not plan.step()
+    assert plan.held
+    switches.switches["s3"].status = Status.READY
+    assert shown(switches.plan(wanted).step()) == {"s3": [Command.DELETE]}
 
 
 def test_nor_comes_the_anchors_own_copy_while_it_is_not_known_what_is_behind(
