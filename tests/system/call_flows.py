@@ -56,7 +56,7 @@ DYNAMIC = {
     **_protocol(prefix_model="unique", attachment="layer-2"),
     "attachments": [
         {"access": "wlan", "at_s": 1.0},
-        {"access": "cell", "at_s": 2.0, "dynamic": True},
+        {"access": "cell", "at_s": 2.5, "dynamic": True},
     ],
 }
 CALL_FLOWS = (
