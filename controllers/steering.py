@@ -266,8 +266,7 @@ class Steering:
             if not own or not switch.ready:
                 continue
             depth = self._fabric.depth(name)
-            in_reach = all(self._switches[there].ready for there in strand.then)
-            in_reach = in_reach and all(self._fabric.depth(there) <= depth for there in barred)
+            in_reach = all(self._switches[there].ready for there in {*strand.then, *barred})
             if name in after and name not in carrying:
                 # It must be gone before packets come this way.
                 changes = plan.together

@@ -202,6 +202,8 @@ class World:
             case "dump":
                 self.core.dumped(name, xid, content, self.now)
             case _:
+                # What it refused is taken back later, as is what a lost switch has.
+                self.cuts += 1
                 self.core.switch_error(name, xid, content, self.now)
         self.carry_out()
 

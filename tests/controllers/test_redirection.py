@@ -105,6 +105,23 @@ def test_a_prefix_without_mag_is_dropped_and_a_detached_one_has_no_rules(world: 
     assert {n: set(r) for n, r in base_rules(world.fabric).items()} == world.tables()
 
 
+def test_what_a_detached_prefix_has_left_goes_when_packets_of_a_wider_one_meet_it(
+    world: World,
+) -> None:
+    """It was to drain, and isn't only where no packet comes any more."""
+    settle(world, Attach(id=2, path=default(HOME, MAG2)))
+    world.request(Detach(id=3, prefix=HOME))
+    world.deliver()
+    wider = default(HOME.supernet(new_prefix=56), MAG3)
+    world.request(Attach(id=4, path=wider))
+    world.deliver()
+    assert answers(world) == [(3, True, None), (4, True, None)]
+    world.wait(5)
+    assert world.walk(packet(MN, 80)) == ["mag3"]
+    base, rules = base_rules(world.fabric), prefix_rules(world.fabric, wider)
+    assert world.tables() == {n: {*base[n], *rules.get(n, ())} for n in base}
+
+
 def test_in_mode_tunnel_there_are_base_rules_only(world: World) -> None:
     with_flow(world)
     settle(world, Sync(id=4, epoch=1, mode="tunnel", prefixes=(default(HOME, MAG1),)))
