@@ -105,6 +105,12 @@ def two_at_once(folder: Path) -> dict[str, Any]:
     return {"failures": failures, "meanwhile": meanwhile, "left": _settled(before)}
 
 
+def one(folder: Path) -> dict[str, Any]:
+    before = state()
+    outcome = HostEngine().run(folder / "run", LIMIT_S)
+    return {"failure": outcome.failure, "left": _settled(before)}
+
+
 def exception(folder: Path) -> dict[str, Any]:
     """A run that fails half-way, because of what its job says."""
     before = state()
