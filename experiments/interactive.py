@@ -62,10 +62,6 @@ def _job(topology: str, engine: str, prefix_model: str, data_plane: Mode | None)
         raise InputError("topology", "TOPOLOGY", topology, f"expected one of {known}")
     job = next(jobs(EXPERIMENT, points(EXPERIMENT, load(EXPERIMENT), 1), engine))
     found = load_toml(path, Topology)
-    if engine == "realtime" and found.switches:
-        # In real time the module of the guest's kernel loses all packets that it asks about.
-        switching = msgspec.structs.replace(found.switching, datapath="netdev")
-        found = msgspec.structs.replace(found, switching=switching)
     if data_plane is None:
         data_plane = "sdn-core" if found.switches else "tunnel"
     changes = {"prefix_model": prefix_model, "data_plane": data_plane}

@@ -26,6 +26,7 @@ import shutil
 import socket
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,10 @@ SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
+# count_cpu_cores() of Open vSwitch (lib/ovs-thread.c) counts when the monotonic clock is 10 s past its
+# last count, which at first is 0: one that starts in the first 10 s of a kernel has no core to handle
+# the packets that the kernel asks it about, and all are lost.
+CORES_ARE_COUNTED_S = 10.1
 # What a process of Open vSwitch writes: a log file, and to standard error what is worse.
 LOG_LEVELS = ("-vconsole:warn", "-vsyslog:off", "-vfile:info")
 # Without a cache it would warn with many packets that there is no room in it.
@@ -116,6 +121,9 @@ class Switches:
     def start_switching(self) -> None:
         """Start ovs-vswitchd, after `kill_switching`; all bridges are there when it returns."""
         switching = self.topology.switching
+        early = CORES_ARE_COUNTED_S - time.monotonic()
+        if switching.datapath == "system" and early > 0:
+            select.select([self._processes[DATABASE_PROGRAM].pidfd], [], [], early)
         arguments = [] if switching.flow_cache else [*UNCACHED_LOG_LEVELS]
         arguments += [] if switching.datapath == "system" else ["--disable-system"]
         arguments.append(f"unix:{self.state / DATABASE_SOCKET}")
