@@ -44,9 +44,9 @@ SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 SIOCETHTOOL, ETHTOOL_STXCSUM = 0x8946, 0x17
 LIMIT_S = 30.0
 EXIT_LIMIT_S = 10.0
-# count_cpu_cores() of Open vSwitch (lib/ovs-thread.c) counts when the monotonic clock is 10 s past its
-# last count, which at first is 0: one that starts in the first 10 s of a kernel has no core to handle
-# the packets that the kernel asks it about, and all are lost.
+# count_cpu_cores() of Open vSwitch (lib/ovs-thread.c) counts when the monotonic clock is 10 s past
+# its last count, which at first is 0: one that starts in the first 10 s of a kernel has no core to
+# handle the packets that the kernel asks it about, and all are lost.
 CORES_ARE_COUNTED_S = 10.1
 # What a process of Open vSwitch writes: a log file, and to standard error what is worse.
 LOG_LEVELS = ("-vconsole:warn", "-vsyslog:off", "-vfile:info")
