@@ -11,7 +11,7 @@ go last, when it has drained.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from itertools import takewhile
@@ -140,10 +140,10 @@ class Steering:
                 strand.then[name] = (*strand.then.get(name, ()), rule)
         return list(strands.values())
 
-    def _leaving(self, strands: Iterable[Strand]) -> list[Leaving]:
+    def _leaving(self, strands: Sequence[Strand]) -> list[Leaving]:
         """What an owner that gets other matches has under its old ones."""
         going = [strand for strand in strands if not strand.then]
-        if len(going) == len(list(strands)):
+        if len(going) == len(strands):
             return []
         return [Leaving(strand, self._walk(strand, strand.now)) for strand in going]
 
