@@ -64,6 +64,12 @@ class Course(NamedTuple):
         assert left
         return left - set(wire.marks(self.at("cn-lma", outbound=False), flow))
 
+    def assert_nothing_lost(self) -> None:
+        """Neither flow has lost a packet, in either direction."""
+        for flow in (A, STAY):
+            assert not self.lost(flow)
+            assert not self.uplink_lost(flow)
+
     def over(self, access: str, flow: int, from_s: float, until_s: float) -> list[wire.Datagram]:
         """The packets of a flow that arrive over an access in this time."""
         return [

@@ -212,9 +212,7 @@ def test_what_switches_count_moves_a_flow_off_a_full_access(kernel: Kernel, tmp_
     on_cell = found.over("cell", STAY, 0, 20)
     # The packets begin at 5 s; the first report of a full second comes at 6.6 s.
     assert 6.6 < found.at_s(on_cell[0]) < 6.8
-    for flow in (A, STAY):
-        assert not found.lost(flow)
-        assert not found.uplink_lost(flow)
+    found.assert_nothing_lost()
     assert max(found.sent(STAY)) in found.received(STAY)["cell"]
     found.assert_each_packet_takes_one_way()
     found.assert_agreed(found.result["end"])
