@@ -15,7 +15,7 @@ from experiments.declaration.experiment import available, jobs, load, points
 from experiments.declaration.job import write_atomically
 from experiments.declaration.spec import Experiment
 from experiments.engines.base import SKIPPED, Engine, EngineUnavailable
-from experiments.evaluation.record import RECORD, Source, costs, read_record
+from experiments.evaluation.record import RECORD, WALL_S, Source, costs, read_record
 from experiments.execution import FAILED, ROWS
 from experiments.provenance import FORMAT, ROOT
 from experiments.sweep import Study, sweep
@@ -25,8 +25,6 @@ RESULTS = Path(os.environ.get("FLOWMOB_RESULTS") or ROOT / "results")
 REFERENCE = ROOT / "results" / "reference"
 PAPER, VERIFY = "paper", "verify"
 COSTS = "costs.json"
-# What runs.csv has besides where engines are compared: real time, which never repeats.
-COST = "wall_s"
 
 
 def make_engine(name: str) -> Engine:
@@ -282,7 +280,7 @@ def _add_costs(rows: list[dict[str, Any]], folder: Path) -> None:
     for row in rows:
         path = folder / "runs" / row["run"] / "meta.json"
         there = row["status"].startswith(SKIPPED) or not path.exists()
-        row[COST] = None if there else json.loads(path.read_bytes())["wall_s"]
+        row[WALL_S] = None if there else json.loads(path.read_bytes())[WALL_S]
 
 
 def _check_figures(name: str, experiment: Experiment) -> None:

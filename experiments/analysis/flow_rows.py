@@ -23,7 +23,7 @@ from experiments.analysis.video_playout import playout
 from experiments.analysis.voice_quality import call_quality
 from experiments.captures.frames import TICKS_PER_MS, TICKS_PER_S, Floats
 from experiments.declaration.flows import UdpFlow, traffic_kind
-from experiments.declaration.job import Job
+from experiments.declaration.job import IDENTITY, Job
 from experiments.emulation.traffic import flow_ids
 from topologies.model import BITS_PER_BYTE, Role
 
@@ -32,12 +32,7 @@ FLOWS = "flows.csv"
 PING_PONG_S = 5.0
 VIDEO_MBIT = 5.0
 COLUMNS = [
-    "experiment",
-    "point",
-    "run",
-    "seed",
-    "engine",
-    "prefix_model",
+    *IDENTITY,
     "flow",
     "traffic",
     "status",
@@ -83,13 +78,7 @@ def flow_rows(
     for name, flow in job.spec.flows.items():
         udp = isinstance(flow, UdpFlow)
         row: dict[str, Any] = job.factors() | dict.fromkeys(COLUMNS)
-        row |= {
-            "experiment": job.experiment,
-            "point": job.point,
-            "run": job.run,
-            "seed": job.seed,
-            "engine": job.engine,
-            "prefix_model": job.spec.protocol.prefix_model,
+        row |= job.identity() | {
             "flow": name,
             "traffic": traffic_kind(flow),
             "status": status,

@@ -42,7 +42,7 @@ from experiments.analysis.traces import NEVER, Trace, count
 from experiments.captures.frames import TICKS_PER_MS, TICKS_PER_S
 from experiments.declaration.flow_groups import names_moved
 from experiments.declaration.flows import UdpFlow, traffic_kind
-from experiments.declaration.job import Job, write_atomically
+from experiments.declaration.job import IDENTITY, Job, write_atomically
 from experiments.tables import write_table
 from nodes.strict import MISSING, InputError, from_json, to_json
 
@@ -54,12 +54,7 @@ RUNS, DOWNLOADS = "runs.csv", "downloads.csv"
 # What a run contributes to flows.csv.
 FLOW_ROWS = "flows.json"
 COLUMNS = [
-    "experiment",
-    "point",
-    "run",
-    "seed",
-    "engine",
-    "prefix_model",
+    *IDENTITY,
     "prefix_delivery",
     "switch_policy",
     "decision_maker",
@@ -233,13 +228,7 @@ def _head(job: Job, record: MoveRecord, status: str) -> dict[str, Any]:
     after = floor.access_delay_ms(topology, move.to)
     direction = "fast-to-slow" if after > before else "slow-to-fast" if after < before else "equal"
     row: dict[str, Any] = dict.fromkeys(COLUMNS)
-    row |= {
-        "experiment": job.experiment,
-        "point": job.point,
-        "run": job.run,
-        "seed": job.seed,
-        "engine": job.engine,
-        "prefix_model": spec.protocol.prefix_model,
+    row |= job.identity() | {
         "prefix_delivery": spec.protocol.prefix_delivery,
         "switch_policy": spec.protocol.switch,
         "decision_maker": spec.protocol.decision_maker,

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from experiments.declaration.spec import LinkChange, RunSpec
+
+# The columns that rows of a run begin with.
+IDENTITY = ("experiment", "point", "run", "seed", "engine", "prefix_model")
 
 
 def run_name(point: str, seed: int) -> str:
@@ -43,6 +47,11 @@ class Job(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
             value = self.values.get(factor)
             found[factor] = label if value is None else value
         return found
+
+    def identity(self) -> dict[str, Any]:
+        """The values of `IDENTITY`."""
+        found = (self.experiment, self.point, self.run, self.seed, self.engine)
+        return dict(zip(IDENTITY, (*found, self.spec.protocol.prefix_model), strict=True))
 
 
 def quic_keys(folder: Path, flow: str) -> Path:

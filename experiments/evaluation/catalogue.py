@@ -71,9 +71,8 @@ def _overview(experiments: dict[str, Experiment], known: dict[str, dict[str, Any
         )
     timed = [costs for costs in known.values() if costs is not None]
     if timed:
-        wall_min = sum(costs["runs_wall_s"] for costs in timed) / CORES / 60
-        megabytes = sum(costs["octets"] for costs in timed) / 1e6
-        lines.append(f"| those timed | | | {wall_min:.1f} | {megabytes:.0f} |\n")
+        total = {key: sum(costs[key] for costs in timed) for key in ("runs_wall_s", "octets")}
+        lines.append(f"| those timed | | | {_took(total)} |\n")
     lines.append(
         f"\nWall times are those of the runs that made `results/reference`, on {CORES} cores.\n"
     )
@@ -83,7 +82,12 @@ def _overview(experiments: dict[str, Experiment], known: dict[str, dict[str, Any
 def _took(costs: dict[str, Any] | None) -> str:
     if costs is None:
         return "not timed | not timed"
-    return f"{costs['runs_wall_s'] / CORES / 60:.1f} | {costs['octets'] / 1e6:.0f}"
+    return " | ".join(_shown(costs))
+
+
+def _shown(costs: dict[str, Any]) -> tuple[str, str]:
+    """Wall time in min, disk in MB."""
+    return f"{costs['runs_wall_s'] / CORES / 60:.1f}", f"{costs['octets'] / 1e6:.0f}"
 
 
 def _section(name: str, experiment: Experiment, costs: dict[str, Any] | None) -> str:
@@ -95,8 +99,10 @@ def _section(name: str, experiment: Experiment, costs: dict[str, Any] | None) ->
     ]
     cost = "Not timed yet."
     if costs is not None:
-        cost = f"{costs['runs']} runs took {costs['runs_wall_s'] / CORES / 60:.1f} min on {CORES} "
-        cost += f"cores and {costs['octets'] / 1e6:.0f} MB of disk."
+        minutes, megabytes = _shown(costs)
+        cost = (
+            f"{costs['runs']} runs took {minutes} min on {CORES} cores and {megabytes} MB of disk."
+        )
     factors: dict[str, dict[str, None]] = {}
     for part in experiment.parts.values():
         for factor in part.factors:

@@ -11,6 +11,8 @@ from experiments.declaration.spec import Experiment
 from nodes.strict import MISSING, InputError
 
 RECORD = "results.json"
+# The real time of a run, which never repeats: in meta.json and, to compare engines, in runs.csv.
+WALL_S = "wall_s"
 
 
 class Source(NamedTuple):
@@ -42,7 +44,7 @@ def costs(folder: Path, runs: Sequence[str]) -> dict[str, Any]:
         place = folder / "runs" / run
         meta = json.loads((place / "meta.json").read_bytes())
         emulated_s += meta["parameters"]["spec"]["duration_s"]
-        wall_s += meta["wall_s"]
+        wall_s += meta[WALL_S]
         octets += sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     return {
         "runs": len(runs),

@@ -10,15 +10,13 @@ from typing import NamedTuple
 from experiments.analysis.measure import RUNS
 from experiments.declaration.declarations import Number
 from experiments.evaluation.numbers import value
-from experiments.evaluation.record import Source, read_record
+from experiments.evaluation.record import WALL_S, Source, read_record
 from experiments.evaluation.results import Results
 from experiments.evaluation.statistics import Interval
 from experiments.evaluation.summary import show
 from nodes.strict import InputError
 
 VIRTUAL = "virtual"
-# The column of what a run cost, which never repeats.
-REAL_TIME = "wall_s"
 # Recorded times have this resolution, by which runs on one kernel may differ (docs/design.md).
 RESOLUTION_MS = 0.01
 _ROUNDING = 1e-6
@@ -103,7 +101,7 @@ def _read(path: Path, runs: set[str]) -> dict[tuple[str, ...], Row]:
     with path.open(newline="") as file:
         return {
             (row["run"], row["flow"], f"move {row['move']}"): {
-                column: text for column, text in row.items() if column != REAL_TIME
+                column: text for column, text in row.items() if column != WALL_S
             }
             for row in csv.DictReader(file)
             if row["run"] in runs and row["engine"] == VIRTUAL

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from experiments.analysis import flow_rows, group_moves, interruption, measure, redirection
 from experiments.declaration.declarations import Plot
 from experiments.declaration.experiment import available, load
+from experiments.evaluation.record import WALL_S
 from experiments.evaluation.results import Results
 from experiments.evaluation.statistics import dkw_half_width
 from experiments.figures import declared, draw_figures, style
-from experiments.runner import COST
 from nodes.strict import InputError, convert
 from tests.experiments.synthetic import make_results
 
@@ -177,6 +177,6 @@ def test_what_experiments_declare_is_well_formed(name: str) -> None:
     experiment = load(name)
     factors = {factor.name for part in experiment.parts.values() for factor in part.factors}
     tables = (measure, redirection, group_moves, flow_rows, interruption)
-    known = factors | {"model", COST} | {name for table in tables for name in table.COLUMNS}
+    known = factors | {"model", WALL_S} | {name for table in tables for name in table.COLUMNS}
     for plot in experiment.plots.values():
         assert known.issuperset(plot.columns())
