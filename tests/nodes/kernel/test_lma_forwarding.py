@@ -26,7 +26,9 @@ from nodes.flow_mobility_cache import FlowMobilityCache, FlowMobilityCacheEntry
 from nodes.kernel import lma_forwarding
 from nodes.kernel.flow_labels import with_label
 from nodes.kernel.lma_forwarding import FABRIC_MARK, TABLE, LmaForwarding
+from nodes.kernel.nftables import Command
 from nodes.kernel.selector_rules import SelectorNotSupported, match_expressions
+from nodes.kernel.set_elements import ElementChange
 from nodes.lma.binding_cache import BindingCache, BindingCacheEntry
 from nodes.lma.flow_forwarding import FlowForwarding
 from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
@@ -42,6 +44,10 @@ BIDS = ((1,), (2,), (3,), (1, 2))
 Made = tuple[LmaForwarding, PolicyRouting, list[str]]
 
 
+def _words(command: Command) -> str:
+    return command.command(TABLE) if isinstance(command, ElementChange) else command
+
+
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], Made]:
     """Forwarding with tunnels to both MAGs and one flow, its routing, and nftables' commands."""
@@ -50,8 +56,11 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], Made]:
         kernel, commands = PolicyRouting(), []
 
         class RecordedTransactions:
-            def run(self, *some: str) -> None:
-                commands.extend(some)
+            def __init__(self, table: str) -> None:
+                assert table == TABLE
+
+            def run(self, *some: Command) -> None:
+                commands.extend(_words(command) for command in some)
 
         monkeypatch.setattr(lma_forwarding, "Routing", lambda: kernel)
         monkeypatch.setattr(lma_forwarding, "Transactions", RecordedTransactions)
@@ -83,7 +92,7 @@ def test_a_marks_label_does_not_change_the_tunnel(make: Callable[[str | None], M
     forwarding, kernel, commands = make(None)
     forwarding.perform(RoutePrefix(P1, MAG1))
     forwarding.perform(LabelFlow(KEY, LABEL))
-    assert commands == [f"add element ip6 flowmob home_prefixes {{ {P1} }}"]
+    assert commands == [f"add element ip6 flowmob home_prefixes {{ {P1[0]} }}"]
     forwarding.perform(ForwardFlows(((KEY, (MAG2,)),)))
     mark = with_label(2, LABEL)
     assert mark < 1 << 32
@@ -222,11 +231,11 @@ def test_the_kernel_chooses_the_row_that_the_cache_does_rfc7864_5_2(
     classifier = Classifier()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lma_forwarding, "Routing", PolicyRouting)
-        patch.setattr(lma_forwarding.Transactions, "__init__", lambda self: None)
+        patch.setattr(lma_forwarding.Transactions, "__init__", lambda self, table: None)
         patch.setattr(
             lma_forwarding.Transactions,
             "run",
-            lambda self, *commands: [classifier.tell(command) for command in commands],
+            lambda self, *commands: [classifier.tell(_words(command)) for command in commands],
         )
         forwarding = LmaForwarding(LMA)
         for peer in (MAG1, MAG2):
