@@ -28,6 +28,9 @@ MUTATIONS = Path(__file__).parent / "mutations.toml"
 COPIED = ("nodes", "topologies", "experiments", "controllers", "tests", "docs", "pyproject.toml")
 TESTS = (
     "tests/controllers/test_redirection.py",
+    "tests/controllers/test_redirection_assisted.py",
+    "tests/controllers/test_redirection_losses.py",
+    "tests/controllers/test_redirection_requests.py",
     "tests/conformance",
     "tests/nodes/lma/policies",
     "tests/nodes/lma/test_binding_revocation.py",
