@@ -32,6 +32,7 @@ Fallback = Literal["registration", "refuse"]
 # RFC 5213 leaves the length of a home network prefix open. Mobile nodes make their addresses
 # themselves, for which RFC 4862 and 64-bit interface identifiers need this one.
 HOME_NETWORK_PREFIX_LENGTH = 64
+MAX_PREFIXES_PER_SESSION = 16
 
 # The prefix value ALL_ZERO asks the LMA to choose (RFC 5213 section 8.3).
 ANY_PREFIX = IPv6Network("::/0")
@@ -59,7 +60,7 @@ class MobileNodePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """
 
     prefix_model: PrefixModel = "unique"
-    prefixes_per_session: Annotated[int, msgspec.Meta(ge=1, le=16)] = 1
+    prefixes_per_session: Annotated[int, msgspec.Meta(ge=1, le=MAX_PREFIXES_PER_SESSION)] = 1
     mags: tuple[IPv6Address, ...] = ()
     prefix_delivery: PrefixDelivery = "on-move"
     switch: SwitchPolicy = "on-ack"
@@ -150,17 +151,26 @@ class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=
         return parse_link_layer_id(self.fixed_mag_link_layer_address_on_all_access_links)
 
 
+class EgressAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From where a MAG signals that has this Proxy-CoA (RFC 5213 section 6.9.1.5)."""
+
+    address: IPv6Address
+    proxy_coa: IPv6Address
+
+
 class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`max_delay_before_new_bce_assign_ms` of 0: a request with handoff state unknown doesn't wait
     (RFC 5213 section 5.4.1.2 wants this to be configurable). `revoke_on_handover`: the MAG that a
     mobile node leaves is told, or asked (RFC 5846 section 8.1). `data_plane`: who makes the paths,
-    and of what: docs/sdn.md. `fabric_interface`: where packets go natively."""
+    and of what: docs/sdn.md. `fabric_interface`: where packets go natively. `authorized_mags` are
+    Proxy-CoAs; those of them that signal from another address have it in `egress_addresses`."""
 
     address: IPv6Address
     prefix_pool: IPv6Network
     mobile_nodes: dict[str, MobileNodePolicy]
     accesses: dict[str, Access]
     authorized_mags: tuple[IPv6Address, ...]
+    egress_addresses: tuple[EgressAddress, ...] = ()
     data_plane: Mode = "tunnel"
     controller: ControllerConfig | None = None
     fabric_interface: str | None = None
@@ -196,6 +206,17 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
                     raise ValueError(
                         f"mobile_nodes.{mn_id}.mags has {mag}; expected some of authorized_mags"
                     )
+        for egress in self.egress_addresses:
+            if egress.proxy_coa not in self.authorized_mags:
+                raise ValueError(
+                    f"egress_addresses has proxy_coa {egress.proxy_coa}; "
+                    "expected one of authorized_mags"
+                )
+            if egress.address in self.authorized_mags:
+                raise ValueError(
+                    f"egress_addresses has address {egress.address}, which is in authorized_mags, "
+                    "too; expected one that is no Proxy-CoA"
+                )
 
 
 class LinkReports(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -27,6 +27,7 @@ _OF_THE_RUN = frozenset(
         "mobile_nodes",
         "accesses",
         "authorized_mags",
+        "egress_addresses",
         "proxy_coa",
         "lma",
         "access_interfaces",

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from ipaddress import IPv6Network
 from itertools import islice
 
-from nodes.config import HOME_NETWORK_PREFIX_LENGTH, LmaConfig
+from nodes.config import HOME_NETWORK_PREFIX_LENGTH, MAX_PREFIXES_PER_SESSION, LmaConfig
 from nodes.lma.binding_cache import BindingCache, CreateSession, Request
+
+# A request has room for 100 prefixes, and those that nobody uses are given to whoever names them. A
+# session has prefixes of its own and, as `hybrid`, those of another.
+MAX_REQUESTED_PREFIXES = 2 * MAX_PREFIXES_PER_SESSION
 
 
 class PoolExhausted(Exception):
-    """No prefix is left: RFC 5213 section 5.3.2, status 130."""
+    """No prefix is left for this request: RFC 5213 section 5.3.2, status 130."""
 
 
 class PrefixNotAllowed(Exception):
@@ -34,10 +38,12 @@ class PrefixAllocation:
         policy = self._config.mobile_nodes[mn_id]
         existing = self._bindings.of(mn_id)
         if request.prefixes:
-            for prefix in request.prefixes:
+            requested = tuple(dict.fromkeys(request.prefixes))
+            if len(requested) > MAX_REQUESTED_PREFIXES:
+                raise PoolExhausted(mn_id)
+            for prefix in requested:
                 if not self._may_use(mn_id, prefix):
                     raise PrefixNotAllowed(prefix)
-            requested = tuple(dict.fromkeys(request.prefixes))
             if not request.any_prefix:
                 return requested
             # Both kinds in one request: section 5.3.2, step 1, has at least one allocated.

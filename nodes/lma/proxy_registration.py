@@ -78,7 +78,7 @@ class ProxyRegistration:
         proxy_coa = source if alternate is None else alternate.address
         request = look_up_keys(message, proxy_coa)
         session = self._session_of(message, request, proxy_coa)
-        rejection = check(self._config, message, frozenset((source, proxy_coa)), session, now)
+        rejection = check(self._config, message, source, proxy_coa, session, now)
         if rejection is not None:
             return self._reject(message, source, rejection, now, session)
         assert request is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import Instant
-from nodes.config import LmaConfig
+from nodes.config import EgressAddress, LmaConfig, MobileNodePolicy
 from nodes.lma.binding_cache import BindingCacheEntry, Request
 from nodes.wire.messages import (
     MobileNodeIdentifierSubtype,
@@ -49,20 +49,18 @@ def look_up_keys(message: ProxyBindingUpdate, proxy_coa: IPv6Address) -> Request
 def check(
     config: LmaConfig,
     message: ProxyBindingUpdate,
-    senders: frozenset[IPv6Address],
+    source: IPv6Address,
+    proxy_coa: IPv6Address,
     session: BindingCacheEntry | None,
     now: Instant,
 ) -> ProxyBindingStatus | None:
-    """Steps 4 to 12 of RFC 5213 section 5.3.1: the status to reject with, or None. `senders` are
-    the source address and the Proxy-CoA, which is where packets will be sent: the binding concerns
-    both, and section 4 has it restricted to authorized MAGs."""
+    """Steps 4 to 12 of RFC 5213 section 5.3.1: the status to reject with, or None."""
     identifier = message.option(MobileNodeIdentifier)
     if identifier is None:
         return ProxyBindingStatus.MISSING_MN_IDENTIFIER_OPTION
     known = identifier.subtype == MobileNodeIdentifierSubtype.NAI
     policy = config.mobile_nodes.get(identifier.nai) if known else None
-    authorized = (policy and policy.mags) or config.authorized_mags
-    if not senders <= set(authorized):
+    if not _may_speak_for(config, source, proxy_coa, policy):
         return ProxyBindingStatus.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
     if policy is None:
         return ProxyBindingStatus.NOT_LMA_FOR_THIS_MOBILE_NODE
@@ -78,6 +76,20 @@ def check(
     if message.option(AccessTechnologyType) is None:
         return ProxyBindingStatus.MISSING_ACCESS_TECH_TYPE_OPTION
     return None
+
+
+def _may_speak_for(
+    config: LmaConfig,
+    source: IPv6Address,
+    proxy_coa: IPv6Address,
+    policy: MobileNodePolicy | None,
+) -> bool:
+    """RFC 5213 section 4: who may register is restricted to authorized MAGs, and to those of the
+    mobile node. A MAG speaks for its own Proxy-CoA: with an Alternate Care-of Address option it
+    could else take over, or end, what another has registered."""
+    authorized = (policy and policy.mags) or config.authorized_mags
+    own = source == proxy_coa or EgressAddress(source, proxy_coa) in config.egress_addresses
+    return own and proxy_coa in authorized
 
 
 def _check_order(

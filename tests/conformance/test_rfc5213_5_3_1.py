@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodes.actions import Send
-from nodes.config import MobileNodePolicy
+from nodes.config import EgressAddress, MobileNodePolicy
 from nodes.wire.codec import decode, encode
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.messages import ProxyBindingStatus
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 S = ProxyBindingStatus
 STRANGER = IPv6Address("2001:db8:bad::1")
+EGRESS = IPv6Address("2001:db8:11::99")
 BARRED = "barred@example.org"
 
 
@@ -28,7 +29,8 @@ def lma(domain: type[Domain]) -> Anchor:
             domain.MN: MobileNodePolicy(),
             domain.OTHER_MN: MobileNodePolicy(mags=(domain.MAG1,)),
             BARRED: MobileNodePolicy(enabled=False),
-        }
+        },
+        egress_addresses=(EgressAddress(EGRESS, domain.MAG1),),
     )
 
 
@@ -85,6 +87,8 @@ def test_rfc5213_5_3_1_07_mag_is_not_authorized(domain: type[Domain]) -> None:
     assert anchor.acknowledged(domain.pbu(), source=STRANGER).status == 154
     elsewhere = domain.pbu(extra=(AlternateCareOfAddress(STRANGER),))
     assert anchor.acknowledged(elsewhere).status == 154
+    anothers = domain.pbu(extra=(AlternateCareOfAddress(domain.MAG2),))
+    assert anchor.acknowledged(anothers).status == 154
 
 
 def test_rfc5213_5_3_1_08_node_is_unknown(domain: type[Domain]) -> None:
@@ -146,7 +150,7 @@ def test_rfc5213_5_3_1_17_same_proxy_coa_extends(domain: type[Domain], alternate
     anchor = lma(domain)
     anchor.acknowledged(domain.pbu(lifetime=10))
     extra = (AlternateCareOfAddress(domain.MAG1),) if alternate else ()
-    source = domain.MAG2 if alternate else domain.MAG1
+    source = EGRESS if alternate else domain.MAG1
     again = domain.pbu(1, prefixes=(domain.P1,), handoff=5, lifetime=10, extra=extra)
     actions = anchor.receive(again, 1, source)
     (entry,) = anchor.core.bindings

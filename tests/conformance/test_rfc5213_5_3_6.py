@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodes.actions import Send
-from nodes.config import MobileNodePolicy
+from nodes.config import EgressAddress, MobileNodePolicy
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import ProxyBindingAcknowledgement
 from nodes.wire.options import (
@@ -68,9 +68,11 @@ def test_rfc5213_5_3_6_02_source_is_the_requests_destination(domain: type[Domain
 
 def test_rfc5213_5_3_6_03_destination_is_the_requests_source(domain: type[Domain]) -> None:
     """Not the Alternate Care-of Address."""
+    egress = IPv6Address("2001:db8:12::99")
+    anchor = domain.lma(egress_addresses=(EgressAddress(egress, domain.MAG2),))
     asked = domain.pbu(extra=(AlternateCareOfAddress(domain.MAG2),))
-    (sent,) = domain.of(Send, domain.lma().receive(asked, source=domain.MAG1))
-    assert sent.destination == domain.MAG1
+    (sent,) = domain.of(Send, anchor.receive(asked, source=egress))
+    assert sent.destination == egress
 
 
 @pytest.mark.parametrize("mn", ["mn1@example.org", NOBODY, None])

@@ -75,6 +75,18 @@ def test_variables_can_be_set_rfc5213_9_1_and_9_3(
         ({"prefix_pool": "2001:db8:100::/65"}, "prefix_pool is 2001:db8:100::/65"),
         ({"mobile_nodes": {"mn": {"prefixes": ["2001:db8:100::/60"]}}}, "2001:db8:100::/60"),
         ({"mobile_nodes": {"mn": {"mags": ["2001:db8::5"]}}}, "authorized_mags"),
+        (
+            {"egress_addresses": [{"address": "2001:db8::6", "proxy_coa": "2001:db8::5"}]},
+            "egress_addresses has proxy_coa 2001:db8::5; expected one of authorized_mags",
+        ),
+        (
+            {
+                "egress_addresses": [
+                    {"address": "2001:db8:12::1", "proxy_coa": "2001:db8:11::1"},
+                ]
+            },
+            "egress_addresses has address 2001:db8:12::1, which is in authorized_mags",
+        ),
         ({"mobile_nodes": {"mn": {"prefixes_per_session": 0}}}, "prefixes_per_session"),
         ({"min_delay_before_bce_delete_ms": -1}, "min_delay_before_bce_delete_ms"),
     ],

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.actions import BlockPrefix, CloseTunnel, Log, RoutePrefix, Send, UnroutePrefix
-from nodes.config import MobileNodePolicy
+from nodes.config import EgressAddress, MobileNodePolicy
 from nodes.lma.registration_checks import newer
 from nodes.wire.messages import (
     Heartbeat,
@@ -151,16 +151,18 @@ def test_extension_after_a_handoff_rfc5213_5_3_4(domain: type[Domain]) -> None:
 def test_an_alternate_care_of_address_is_the_proxy_coa_rfc5213_6_9_1_5(
     domain: type[Domain],
 ) -> None:
-    anchor = domain.lma()
+    egress = IPv6Address("2001:db8:12::99")
+    anchor = domain.lma(egress_addresses=(EgressAddress(egress, domain.MAG2),))
     extra = (AlternateCareOfAddress(domain.MAG2),)
-    anchor.acknowledged(domain.pbu(extra=extra))
+    anchor.acknowledged(domain.pbu(extra=extra), source=egress)
     (entry,) = anchor.core.bindings
     assert entry.proxy_coa == domain.MAG2
     # The session is found by Proxy-CoA and technology, so its timestamps count: 5.4.1.1, 5.5.
     asked = domain.pbu(
         -0.1, prefixes=(domain.P1,), link_layer=domain.LINK_LAYER_2, handoff=5, extra=extra
     )
-    assert anchor.acknowledged(asked).status == S.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
+    reply = anchor.acknowledged(asked, source=egress)
+    assert reply.status == S.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED
 
 
 def test_an_identifier_of_zeros_is_none_rfc5213_5_4_1_2_figure_8(domain: type[Domain]) -> None:

@@ -1,13 +1,19 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Network
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
 
 from nodes.config import ANY_PREFIX, LmaConfig, MobileNodePolicy
 from nodes.lma.binding_cache import BindingCache, BindingCacheEntry, CreateSession, Request
-from nodes.lma.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
+from nodes.lma.prefix_allocation import (
+    MAX_REQUESTED_PREFIXES,
+    PoolExhausted,
+    PrefixAllocation,
+    PrefixNotAllowed,
+)
 
 if TYPE_CHECKING:
     from tests.domain import Domain
@@ -178,3 +184,12 @@ def test_a_prefix_of_the_nodes_other_interface_rfc5213_5_2(
     else:
         with pytest.raises(PrefixNotAllowed):
             pool.assign(domain.MN, domain.P1)
+
+
+def test_a_request_can_not_name_the_pool_away_rfc5213_5_3_2_step_2(domain: type[Domain]) -> None:
+    named = tuple(islice(domain.POOL.subnets(new_prefix=64), MAX_REQUESTED_PREFIXES + 1))
+    pool = allocator(domain, "unique")
+    with pytest.raises(PoolExhausted):
+        pool.assign(domain.MN, *named)
+    assert pool.assign(domain.MN, *named[1:]) == named[1:]
+    assert pool.assign(domain.OTHER_MN) == named[:1]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nodes.actions import Send
-from nodes.config import MobileNodePolicy
+from nodes.config import EgressAddress, MobileNodePolicy
 from nodes.wire.messages import MobileNodeIdentifierSubtype, ProxyBindingStatus
 from nodes.wire.options import (
     AccessLinkReport,
@@ -37,15 +37,67 @@ def test_a_mag_that_may_not_speak_for_a_node_rfc5213_4_and_5_3_1_step_6(
     assert anchor.acknowledged(domain.pbu(), source=domain.MAG1).status == 0
 
 
+EGRESS = IPv6Address("2001:db8:11::99")
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_packets_are_sent_to_authorized_addresses_only_rfc5213_4(
     domain: type[Domain], known: bool
 ) -> None:
     """The Proxy-CoA of an Alternate Care-of Address option is where they would go."""
-    proxy_coa = domain.MAG2 if known else IPv6Address("2001:db8:bad::1")
+    proxy_coa = domain.MAG1 if known else IPv6Address("2001:db8:bad::1")
     asked = domain.pbu(extra=(AlternateCareOfAddress(proxy_coa),))
     status = domain.lma().acknowledged(asked).status
     assert status == (0 if known else S.MAG_NOT_AUTHORIZED_FOR_PROXY_REG)
+
+
+@pytest.mark.parametrize(
+    ("handoff", "lifetime"), [(5, 900), (3, 900), (4, 0)], ids=["renew", "take-over", "end"]
+)
+def test_a_mag_can_not_claim_the_proxy_coa_of_another_rfc5213_4(
+    domain: type[Domain], handoff: int, lifetime: int
+) -> None:
+    """Both may register the node, and yet neither may speak as if it were the other."""
+    anchor = domain.lma()
+    anchor.acknowledged(domain.pbu())
+    (entry,) = anchor.core.bindings
+    before = (entry.registered, entry.expires, entry.sequence, dict(anchor.forwarding.routes))
+    claim = AlternateCareOfAddress(domain.MAG1)
+    asked = domain.pbu(
+        1, prefixes=(domain.P1,), handoff=handoff, lifetime=lifetime, sequence=8, extra=(claim,)
+    )
+    reply = anchor.acknowledged(asked, 1, domain.MAG2)
+    assert reply.status == S.MAG_NOT_AUTHORIZED_FOR_PROXY_REG == 154
+    (entry,) = anchor.core.bindings
+    after = (entry.registered, entry.expires, entry.sequence, dict(anchor.forwarding.routes))
+    assert after == before
+
+
+def test_a_mag_signals_from_its_egress_address_rfc5213_6_9_1_5(domain: type[Domain]) -> None:
+    """And speaks from there for its own Proxy-CoA only, for the nodes that this one may."""
+    nodes = {domain.MN: MobileNodePolicy(mags=(domain.MAG1,)), domain.OTHER_MN: MobileNodePolicy()}
+    egress = (EgressAddress(EGRESS, domain.MAG1),)
+    statuses = {}
+    for proxy_coa in (domain.MAG1, domain.MAG2, EGRESS, None):
+        extra = () if proxy_coa is None else (AlternateCareOfAddress(proxy_coa),)
+        anchor = domain.lma(mobile_nodes=nodes, egress_addresses=egress)
+        reply = anchor.acknowledged(domain.pbu(mn=domain.MN, extra=extra), source=EGRESS)
+        statuses[proxy_coa] = reply.status
+    refused = S.MAG_NOT_AUTHORIZED_FOR_PROXY_REG
+    assert statuses == {domain.MAG1: 0, domain.MAG2: refused, EGRESS: refused, None: refused}
+
+
+def test_who_deregisters_what_another_mag_has_is_ignored_rfc5213_5_4_1(
+    domain: type[Domain],
+) -> None:
+    """The MAG may register the node, and says nothing of another Proxy-CoA."""
+    anchor = domain.lma()
+    anchor.acknowledged(domain.pbu())
+    asked = domain.pbu(1, prefixes=(domain.P1,), handoff=4, lifetime=0, sequence=8)
+    assert domain.of(Send, anchor.receive(asked, 1, domain.MAG2)) == []
+    (entry,) = anchor.core.bindings
+    assert (entry.registered, entry.proxy_coa) == (True, domain.MAG1)
+    assert anchor.forwarding.routes == {domain.P1: domain.MAG1}
 
 
 def test_identifiers_of_other_kinds_are_nobodys_rfc4283(domain: type[Domain]) -> None:
