@@ -6,6 +6,7 @@ SEEDS ?=
 QUICK ?=
 JOBS ?= $(shell nproc)
 TOPOLOGY ?=
+BENCH ?=
 PYTEST_ARGS ?=
 # What `make conformance` hands on (docs/conformance.md).
 CONFORMANCE := LMA MAG OWN OTHER_MAG STRANGER MN OTHER_MN DISABLED_MN PREFIX OTHER_PREFIX ATTACH \
@@ -81,8 +82,8 @@ shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
 	@$(FLOWMOB) shell $(TOPOLOGY)
 
 .PHONY: bench
-bench: ready ## Benchmarks
-	@$(PYTHON) -m experiments.bench
+bench: ready ## Benchmarks (all, or those in BENCH="codec forwarding ...")
+	@$(PYTHON) -m experiments.bench $(BENCH)
 
 .PHONY: mutations
 mutations: $(VENV_STAMP) ## Maintenance: break rules on purpose, and write docs/mutations.md

@@ -1,8 +1,15 @@
-"""`make bench`: what this testbed costs, as ratios measured in one sitting."""
+"""`make bench`: what this testbed costs, as ratios measured in one sitting and in absolute terms.
+
+Names on the command line choose some of the benchmarks. docs/reliability.md says what is measured
+where.
+"""
 
 from __future__ import annotations
 
+import os
+import platform
 import resource
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,6 +17,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from statistics import median
 
+from experiments.benchmark.guest import BenchmarkFailed
+from experiments.benchmark.printed import report_forwarding
 from experiments.declaration.experiment import jobs, load, points
 from experiments.declaration.job import write_atomically
 from experiments.runner import make_engine
@@ -38,13 +47,35 @@ EXPERIMENT, POINT = "prefix-models", "unique-ack-10ms"
 IPV6_HEADER = 40  # octets
 MEBIBYTE = 1 << 20
 KIBIBYTE = 1 << 10
+GIBIBYTE = 1 << 30
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Print the benchmarks; returns the exit status."""
-    print("bench: codec (a few seconds) and the reference run (about half a minute)")
-    _codec()
-    return _reference_run()
+    unknown = [name for name in arguments if name not in BENCHMARKS]
+    if unknown:
+        print(f"bench: {unknown[0]!r}; expected some of {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    print(f"bench: on {_machine()}")
+    status = 0
+    for name in arguments or BENCHMARKS:
+        try:
+            BENCHMARKS[name]()
+        except BenchmarkFailed as failure:
+            print(f"bench: {failure}")
+            status = 1
+    return status
+
+
+def _machine() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIBIBYTE
+    processor = names[0] if names else platform.machine()
+    return (
+        f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
 
 
 def _rate(work: Callable[[], None], rounds: int) -> float:
@@ -106,7 +137,7 @@ def _codec() -> None:
     )
 
 
-def _reference_run() -> int:
+def _reference_run() -> None:
     chosen = next(
         job
         for job in jobs(EXPERIMENT, points(EXPERIMENT, load(EXPERIMENT), 1), "virtual")
@@ -121,8 +152,7 @@ def _reference_run() -> int:
             write_atomically(folder / "job.json", to_json(chosen))
             outcome = engine.run(folder, 120.0)
             if outcome.failure is not None:
-                print(f"bench: the reference run failed: {outcome.failure}")
-                return 1
+                raise BenchmarkFailed(f"the reference run failed: {outcome.failure}")
             walls.append(outcome.wall_s)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * KIBIBYTE
     emulated = chosen.spec.duration_s
@@ -132,8 +162,14 @@ def _reference_run() -> int:
         f"included: {emulated / median(walls):.1f} times real time"
     )
     print(f"reference run: at most {peak / MEBIBYTE:.0f} MiB in one process")
-    return 0
+
+
+BENCHMARKS = {
+    "codec": _codec,
+    "forwarding": report_forwarding,
+    "reference-run": _reference_run,
+}
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

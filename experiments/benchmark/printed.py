@@ -1,0 +1,65 @@
+"""Benchmarks of a guest, carried out and printed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.benchmark.guest import measure
+
+FLOW_COUNTS = (1, 1_000, 10_000, 100_000)
+FORWARDING_MIB = 1_024
+FLAT = 0.9
+MOST_MOVE_MS, MOST_AT_ONCE_MS = 1.0, 500.0
+
+
+def report_forwarding() -> None:
+    """What flow bindings cost in the LMA's kernel."""
+    print("forwarding: packets, moves and memory with many flow bindings (about half a minute)")
+    found = measure("forwarding", FORWARDING_MIB, counts=FLOW_COUNTS)
+    counts = {int(count): one for count, one in found["counts"].items()}
+    least, most = counts[min(counts)], counts[max(counts)]
+    first = max(least["one_flow"], found["again_at_1"])
+    print(
+        "forwarding: flow bindings | packets/s of one flow (ratio) | of all flows in turn (ratio)"
+    )
+    for count, one in counts.items():
+        print(
+            f"forwarding: {count:>13,} | {one['one_flow']:>11,.0f} ({one['one_flow'] / first:.2f})"
+            f" | {one['all_flows']:>11,.0f} ({one['all_flows'] / least['all_flows']:.2f})"
+        )
+    flat = most["one_flow"] / first
+    print(
+        f"forwarding: {max(counts):,} flow bindings have {flat:.2f} of the rate of 1; "
+        f"{_verdict(flat >= FLAT, f'at least {FLAT} is required')}"
+    )
+    print(
+        f"forwarding: without classification {found['plain']:,.0f} packets/s of one flow (1 flow "
+        f"binding has {first / found['plain']:.2f} of that), {found['plain_all_flows']:,.0f} of "
+        f"all in turn ({max(counts):,} have {most['all_flows'] / found['plain_all_flows']:.2f}); "
+        f"packets of no flow: {found['default_path']:,.0f}"
+    )
+    print(f"forwarding: {found['arrived']:,} of {found['sent']:,} packets arrived")
+    _moves(max(counts), most)
+    print(
+        f"forwarding: a flow binding takes {most['kernel_octets']:,.0f} octets of the kernel's "
+        f"memory and {most['process_octets']:,.0f} of the process, and {most['install_ms']:.3f} ms "
+        "to install with others"
+    )
+
+
+def _moves(count: int, one: dict[str, Any]) -> None:
+    good = one["move_ms"] <= MOST_MOVE_MS
+    print(
+        f"forwarding: a move among {count:,} takes the kernel {one['move_ms']:.3f} ms (median; 99 "
+        f"of 100 {one['move_p99_ms']:.2f}); {_verdict(good, f'at most {MOST_MOVE_MS} is required')}"
+    )
+    good = one["at_once_ms"] <= MOST_AT_ONCE_MS
+    print(
+        f"forwarding: {one['at_once']:,} moves in one transaction take {one['at_once_ms']:.0f} ms "
+        f"(median; at most {one['at_once_max_ms']:.0f}), {one['at_once_ms'] / one['move_ms']:,.0f} "
+        f"times one; {_verdict(good, f'at most {MOST_AT_ONCE_MS:g} is required')}"
+    )
+
+
+def _verdict(good: bool, required: str) -> str:
+    return f"{required}: {'met' if good else 'NOT MET'}"
