@@ -63,6 +63,7 @@ class RedirectionApplication(Application):
 
     def start(self) -> Any:
         started = super().start()
+        self._server.start()
         self.soon(self._carry_out)
         return started
 

@@ -40,8 +40,11 @@ class NorthboundServer:
         self._clients = clients
         self._numbers = itertools.count(1)
         self._channels: dict[int, Any] = {}
-        server = hub.StreamServer(address, self._serve)
-        hub.spawn(server.serve_forever)
+        self._server = hub.StreamServer(address, self._serve)
+
+    def start(self) -> None:
+        """Clients can connect before, and are heard from now on."""
+        hub.spawn(self._server.serve_forever)
 
     def send(self, connection: int, message: Reply | Event) -> None:
         """Nothing, if the connection has ended."""

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from nodes.kernel.confinement import confine
+
 
 class ControllerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`application` is `module:Class`, and `arguments` are what the class is called with.
@@ -65,6 +67,8 @@ def run_controller(config: ControllerConfig, node: str, ready: Callable[[], None
 
     signal.signal(signal.SIGTERM, end)
     server = framework.hub.StreamServer((config.address, config.port), connection.serve)
+    # Before there are threads: each has capabilities of its own.
+    confine(())
     handshakes.start()
     application.start()
     ready()

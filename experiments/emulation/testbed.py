@@ -19,8 +19,10 @@ from experiments.declaration.flows import Flow, QuicDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
 from experiments.emulation.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.emulation.traffic import correspondent_address, flow_ids
+from nodes.config import DaemonConfig
 from nodes.control_client import Session
 from nodes.daemons import PlacedNode, run_lma, run_mag, run_mn, run_mns
+from nodes.kernel.confinement import NETWORK, NETWORKS, confine
 from topologies import openvswitch
 from topologies.model import Role
 from topologies.namespaces import Child, enter, fork_into, set_timer_slack
@@ -179,10 +181,22 @@ def start(
 
 def _serve(main: Callable[..., None], config: object, node: str, writer: int) -> None:
     def ready() -> None:
+        # By now all files are open that the run's folder has, which isn't root's in every guest.
+        _confine(config)
         os.write(writer, b"r")
         os.close(writer)
 
     main(config, node, ready)
+
+
+def _confine(config: object) -> None:
+    """A daemon that serves needs little of what root may. The controller has done so itself: it has
+    threads by now, and needs nothing at all."""
+    together = isinstance(config, list)
+    first = config[0].config if isinstance(config, list) else config
+    if isinstance(first, DaemonConfig):
+        socket = first.control_socket
+        confine(NETWORKS if together else NETWORK, None if socket is None else socket.parent)
 
 
 def bind_flows(spec: RunSpec, session: Session) -> dict[str, IPv6Address]:

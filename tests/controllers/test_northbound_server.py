@@ -36,6 +36,7 @@ server = NorthboundServer(
     down=lambda connection: tell("down"),
     refuse=lambda connection, why: tell("refuse", why),
 )
+server.start()
 tell("ready")
 while True:
     hub.sleep(1)

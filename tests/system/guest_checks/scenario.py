@@ -97,7 +97,7 @@ class Scenario:
 
     def __init__(self, job: Job, bed: Testbed, session: Session, folder: Path, state: Path) -> None:
         self.job, self.bed, self.session = job, bed, session
-        self._state = state
+        self.state = state
         self.network = bed.network
         self.addresses: dict[str, IPv6Address] = {}
         self._logs = folder / "logs"
@@ -137,7 +137,7 @@ class Scenario:
 
     def ask_node(self, node: str, request: dict[str, Any]) -> dict[str, Any]:
         """One request to the control socket of a MAG or the MN, and its reply."""
-        with Session(self._state / f"{node}.sock") as session:
+        with Session(self.state / f"{node}.sock") as session:
             return session.request(request)
 
     def answers(self, count: int) -> list[dict[str, Any]]:
