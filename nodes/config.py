@@ -15,6 +15,7 @@ import msgspec
 from nodes.controller_config import ControllerConfig, MagDataPlane, check_hold, check_lma, check_mag
 from nodes.controller_config import Fallback as NativeFallback
 from nodes.host_variables import HostVariables
+from nodes.ipsec.config import Ipsec
 from nodes.link_layer import LINK_LAYER_ADDRESS_OCTETS, parse_link_layer_id
 from nodes.northbound import Mode
 from nodes.router_variables import PrefixLifetime, RouterVariables
@@ -109,12 +110,13 @@ class DaemonConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 class PeerConfig(DaemonConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What LMA and MAG have for watching each other (RFC 5847 section 5). `state` is the file that
-    the Restart Counter is kept in."""
+    """What LMA and MAG have for watching each other (RFC 5847 section 5), and for protecting what
+    they say (RFC 5213 section 4). `state` is the file that the Restart Counter is kept in."""
 
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=30, le=3_600)] = 60
     missing_heartbeats_allowed: Annotated[int, msgspec.Meta(ge=0)] = 3
     state: Path | None = None
+    ipsec: Ipsec | None = None
 
 
 class DomainConfig(PeerConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -38,6 +38,7 @@ from nodes.kernel.mn_forwarding import COMPARED_OCTETS, COPIES_QUEUE, MnForwardi
 from nodes.kernel.packet_queue import PacketQueue
 from nodes.kernel.path_mtu import PacketTooBigMonitor
 from nodes.kernel.routing import Routing
+from nodes.kernel.signalling_protection import protect_signalling
 from nodes.kernel.sockets import (
     ALL_ROUTERS,
     DiscoverySocket,
@@ -80,6 +81,7 @@ ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 134, 136
 
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
+    protect_signalling(config.ipsec, "lma", (config.address,), config.authorized_mags)
     core = LocalMobilityAnchor(config, random_source(config, name), count_start(config.state))
     following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
     forwarding = LmaForwarding(
@@ -133,6 +135,9 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
 
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     """Serve as MAG in this network namespace until SIGTERM or SIGINT."""
+    # Dict: each address once. Notifications come to the Proxy-CoA, answers where asked from.
+    local = tuple(dict.fromkeys((config.proxy_coa, config.egress_address or config.proxy_coa)))
+    protect_signalling(config.ipsec, "mag", local, config.lmas)
     core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
     forwarding = MagForwarding(config)
     links = AccessLinks(config, forwarding.advertised_mtu)
@@ -160,8 +165,7 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
                 core.tunnel_mtu_changed(lma, now())
 
         daemon = Daemon(core, events, perform)
-        # Dict: each address once. Notifications come to the Proxy-CoA, answers where asked from.
-        for address in dict.fromkeys((config.proxy_coa, config.egress_address or config.proxy_coa)):
+        for address in local:
             daemon.serve_mobility(
                 MobilitySocket(address),
                 lambda message, received, at: core.receive(message, received.source, at),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from ipaddress import ip_address
 from pathlib import Path
@@ -40,9 +40,9 @@ def tshark(capture: Path, *options: str) -> list[str]:
     return out.splitlines()
 
 
-def dissect(capture: Path, *, complete: bool = True) -> list[Any]:
+def dissect(capture: Path, *, complete: bool = True, options: Sequence[str] = ()) -> list[Any]:
     """The dissector's tree of each frame; None where there is none, if that may be."""
-    root = ElementTree.fromstring("\n".join(tshark(capture, "-T", "pdml")))
+    root = ElementTree.fromstring("\n".join(tshark(capture, *options, "-T", "pdml")))
     trees = [packet.find("proto[@name='flowmob']") for packet in root.iter("packet")]
     assert not complete or None not in trees
     return trees

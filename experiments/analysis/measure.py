@@ -42,8 +42,9 @@ from experiments.analysis.traces import NEVER, Trace, count
 from experiments.captures.frames import TICKS_PER_MS, TICKS_PER_S
 from experiments.declaration.flow_groups import names_moved
 from experiments.declaration.flows import UdpFlow, traffic_kind
-from experiments.declaration.job import IDENTITY, Job, write_atomically
+from experiments.declaration.job import IDENTITY, Job, esp_keys, write_atomically
 from experiments.tables import write_table
+from nodes.ipsec.esp import EspKeys
 from nodes.strict import MISSING, InputError, from_json, to_json
 
 BEFORE_TICKS = TICKS_PER_S
@@ -128,7 +129,8 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     secrets = secrets_of_run(run_dir, job.spec)
     packets = extract(captures.read_bytes(), job.spec, job.start_ns, str(captures), secrets)
     events = read_events(run_dir / "events", job.start_ns)
-    signalling = read_signalling(control.read_bytes(), job.start_ns, str(control))
+    keys = EspKeys.of_file(esp_keys(run_dir)) if esp_keys(run_dir).exists() else None
+    signalling = read_signalling(control.read_bytes(), job.start_ns, str(control), keys)
     traces = {name: Trace(packets, name) for name in job.spec.flows}
     rows, records = measure(job, traces, events, signalling)
     if job.spec.topology.switches:
@@ -142,7 +144,7 @@ def analyse_run(run_dir: Path, keep_captures: bool = False) -> list[dict[str, An
     write_atomically(run_dir / "events.csv", events_csv(events))
     moves = [moves_entry(*pair) for pair in zip(records, rows, strict=True)]
     write_atomically(run_dir / "moves.json", to_json(moves) + b"\n")
-    write_atomically(run_dir / VIEW, run_view(job, traces, events, moves, control))
+    write_atomically(run_dir / VIEW, run_view(job, traces, events, moves, control, keys))
     flows = flow_rows(job, traces, events, signalling=signalling)
     instant = instant_of(job)
     if instant is not None:

@@ -22,6 +22,7 @@ from experiments.analysis.sequence_chart import Step, access_steps, first_packet
 from experiments.analysis.traces import NEVER, Trace, Way
 from experiments.captures.frames import TICKS_PER_S
 from experiments.declaration.job import Job
+from nodes.ipsec.esp import EspKeys
 from topologies.model import Role
 
 VIEW = "view.js"
@@ -37,6 +38,7 @@ def run_view(
     events: Sequence[Event],
     moves: list[dict[str, Any]],
     control: Path,
+    keys: EspKeys | None = None,
 ) -> bytes:
     """The content of `view.js`: a call of `flowmobRun` with the run, compressed."""
     view = {
@@ -50,7 +52,7 @@ def run_view(
         "participants": _participants(job),
         "steps": [
             [_tick(job, step.time_ns), step.source, step.destination, step.text, step.lost]
-            for step in chart_steps(job, control)
+            for step in chart_steps(job, control, keys)
         ],
         "events": [
             [event.tick, event.node, event.event, _detail(event)]
@@ -67,7 +69,7 @@ def run_view(
     return b'flowmobRun("' + base64.b64encode(packed) + b'");\n'
 
 
-def chart_steps(job: Job, control: Path) -> list[Step]:
+def chart_steps(job: Job, control: Path, keys: EspKeys | None = None) -> list[Step]:
     """The signalling of a run, and layer-2 signalling on its accesses, in order of time."""
     topology = job.spec.topology
     names = {
@@ -75,7 +77,7 @@ def chart_steps(job: Job, control: Path) -> list[Step]:
         for name, node in topology.nodes.items()
         if node.address is not None
     }
-    steps = signalling_steps(control, [control], names)
+    steps = signalling_steps(control, [control], names, keys)
     mn = topology.node_with_role(Role.MN)
     for access, link in topology.accesses.items():
         steps += access_steps(control, mn, mag_of(topology, access), {}, access, link.interface(mn))

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.captures.pcapng import Packet, read_packets
 from nodes import neighbour_discovery as nd
+from nodes.ipsec.esp import EspKeys
 from nodes.wire.attachment import (
     ETHERTYPE,
     AttachmentAnswer,
@@ -65,19 +66,22 @@ class Step(NamedTuple):
 
 
 def signalling_steps(
-    at_lma: Path, beyond: Iterable[Path], names: Mapping[IPv6Address, str]
+    at_lma: Path,
+    beyond: Iterable[Path],
+    names: Mapping[IPv6Address, str],
+    keys: EspKeys | None = None,
 ) -> list[Step]:
-    """The mobility messages in a capture at the LMA. `beyond` are captures on the way to the MAGs,
-    in which what the LMA sent has to turn up."""
+    """The mobility messages in a capture at the LMA, with those in ESP that `keys` open. `beyond`
+    are captures on the way to the MAGs, in which what the LMA sent has to turn up."""
     passed = Counter(
         packet.data[ETHERNET + IPV6 :]
         for path in beyond
-        for packet in read_packets(path)
+        for packet in _revealed(path, keys)
         if packet.outbound and _next_header(packet) == MOBILITY
     )
     steps = []
     initiated: set[int] = set()
-    for packet in read_packets(at_lma):
+    for packet in _revealed(at_lma, keys):
         if _next_header(packet) != MOBILITY:
             continue
         source, destination = _addresses(packet)
@@ -98,6 +102,15 @@ def signalling_steps(
             text = "FMA" + text.removeprefix("UPA")  # what an FMI's acknowledgement is called
         steps.append(Step(packet.timestamp_ns, names[source], names[destination], text, lost))
     return steps
+
+
+def _revealed(path: Path, keys: EspKeys | None) -> Iterator[Packet]:
+    for packet in read_packets(path):
+        if keys is None or _next_header(packet) is None:
+            yield packet
+        else:
+            inner = keys.reveal(packet.data[ETHERNET:])
+            yield packet._replace(data=packet.data[:ETHERNET] + inner)
 
 
 def access_steps(

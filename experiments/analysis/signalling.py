@@ -15,6 +15,7 @@ from experiments.analysis.moves import MoveRecord
 from experiments.captures import pcapng
 from experiments.captures.frames import ETHERNET_BYTES, IPV6_BYTES, NEXT_HEADER_MOBILITY, ticks
 from experiments.declaration.spec import RunSpec
+from nodes.ipsec.esp import EspKeys
 from nodes.wire.attachment import ETHERTYPE, FIRST_OCTET, AttachmentType
 from nodes.wire.values import MobilityHeaderType
 from topologies.model import Role
@@ -28,8 +29,9 @@ LEAST_OCTETS = 8
 
 
 class ControlMessage(NamedTuple):
-    """A Mobility Header message at the LMA: `bytes` is the IPv6 packet, `peer` the other end,
-    `sequence` that of a UPN or UPA (RFC 7077 section 4), -1 for other types."""
+    """A Mobility Header message at the LMA: `bytes` is the IPv6 packet, with ESP if it is in ESP,
+    `peer` the other end, `sequence` that of a UPN or UPA (RFC 7077 section 4), -1 for other types.
+    """
 
     tick: int
     type: int
@@ -55,8 +57,10 @@ class Signalling(NamedTuple):
     attachments: list[AttachmentFrame]
 
 
-def read_signalling(data: bytes, start_ns: int, source: str = "control") -> Signalling:
-    """What `control.pcapng` has. Raises PcapngError."""
+def read_signalling(
+    data: bytes, start_ns: int, source: str = "control", keys: EspKeys | None = None
+) -> Signalling:
+    """What `control.pcapng` has; of what is in ESP, that which `keys` open. Raises PcapngError."""
     found = Signalling([], [])
     for packet in pcapng.packets_of(data, source):
         ethertype = int.from_bytes(packet.data[12:ETHERNET_BYTES], "big")
@@ -65,12 +69,10 @@ def read_signalling(data: bytes, start_ns: int, source: str = "control") -> Sign
         size = packet.original_length - ETHERNET_BYTES
         if ethertype == ETHERTYPE and len(payload) >= LEAST_OCTETS and payload[0] == FIRST_OCTET:
             found.attachments.append(AttachmentFrame(tick, payload[2], size, packet.interface))
-        elif (
-            ethertype == ETHERTYPE_IPV6
-            and len(payload) >= IPV6_BYTES + LEAST_OCTETS
-            and payload[6] == NEXT_HEADER_MOBILITY
-        ):
-            found.control.append(_control(tick, payload, size, bool(packet.outbound)))
+        elif ethertype == ETHERTYPE_IPV6:
+            inner = payload if keys is None else keys.reveal(payload)
+            if len(inner) >= IPV6_BYTES + LEAST_OCTETS and inner[6] == NEXT_HEADER_MOBILITY:
+                found.control.append(_control(tick, inner, size, bool(packet.outbound)))
     found.control.sort(key=lambda message: message.tick)
     found.attachments.sort(key=lambda message: message.tick)
     return found

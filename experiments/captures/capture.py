@@ -35,6 +35,7 @@ from experiments.captures.capture_plan import (
     ring_frames,
 )
 from experiments.captures.packet_filter import (
+    NH_ESP,
     NH_IPV6,
     NH_MOBILITY,
     NH_TCP,
@@ -253,9 +254,9 @@ class Capture:
 
 def _control_filter(spec: RunSpec, role: Role) -> tuple[list[Instruction], int] | None:
     """What of an interface belongs in control.pcapng, and how many frames at most: Mobility
-    Headers at the LMA, and at the MN the messages of layer-2 signalling."""
+    Headers at the LMA, in ESP or not, and at the MN the messages of layer-2 signalling."""
     if role is Role.LMA:
-        return accept_next_headers([NH_MOBILITY]), control_frames(spec)
+        return accept_next_headers([NH_MOBILITY, NH_ESP]), control_frames(spec)
     if role is Role.MN and spec.protocol.attachment == "layer-2":
         return accept_ethertype(ETHERTYPE), ATTACHMENT_FRAMES
     return None

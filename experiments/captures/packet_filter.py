@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 
 ETH_P_IPV6 = 0x86DD
-NH_TCP, NH_UDP, NH_IPV6, NH_DEST_OPTIONS, NH_MOBILITY = 6, 17, 41, 60, 135
+NH_TCP, NH_UDP, NH_IPV6, NH_ESP, NH_DEST_OPTIONS, NH_MOBILITY = 6, 17, 41, 50, 60, 135
 # Offsets in an Ethernet frame that carries IPv6, and within an IPv6 header.
 ETHERTYPE_AT, NEXT_HEADER_AT, PAYLOAD_AT = 12, 20, 54
 IPV6_NEXT_HEADER, TUNNEL_OPTIONS_BYTES = 6, 8

@@ -59,6 +59,12 @@ def quic_keys(folder: Path, flow: str) -> Path:
     return folder / "logs" / f"quic-{flow}.keys"
 
 
+def esp_keys(folder: Path) -> Path:
+    """Where a run with protected signalling keeps its keys, by the name that Wireshark has for such
+    a file."""
+    return folder / "esp_sa"
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Whole or not at all, also if this process or the machine stops in between."""
     temporary = path.with_name(f".{path.name}.tmp")

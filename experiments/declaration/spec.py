@@ -22,6 +22,7 @@ from topologies.model import NonNegative, Positive, Probability, Topology
 
 PrefixModel = Literal["shared", "unique", "hybrid"]
 SwitchPolicy = Literal["on-ack", "on-send"]
+Protection = Literal["none", "keys", "ikev2"]
 EngineName = Literal["virtual", "realtime", "host"]
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Percent = Annotated[int, msgspec.Meta(ge=0, le=100)]
@@ -49,6 +50,8 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     (RFC 5213 alone).
     `data_plane`: who makes the paths, and of what (docs/sdn.md); `framework` is what the controller
     of a switched topology runs on, and `fallback` what the LMA does while it has none.
+    `protection`: of the signalling between LMA and MAGs, by ESP with keys that the run makes, or
+    with those that strongSwan agrees on (docs/security.md).
     """
 
     prefix_model: PrefixModel = "shared"
@@ -67,6 +70,7 @@ class Protocol(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     fallback: Fallback = "refuse"
     notification_retransmit_delay_s: Annotated[float, msgspec.Meta(ge=0.5, le=5)] = 1.0
     notification_retransmit_count: Annotated[int, msgspec.Meta(ge=0, le=5)] = 1
+    protection: Protection = "none"
 
 
 class Attachment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -22,6 +22,7 @@ _OF_THE_RUN = frozenset(
         "control_socket",
         "seed",
         "state",
+        "ipsec",
         "address",
         "prefix_pool",
         "mobile_nodes",

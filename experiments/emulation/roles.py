@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from controllers.config import LOOPBACK, RedirectionConfig, Timers
 from controllers.process import ControllerConfig as ControllerProcess
 from experiments.declaration.spec import RunSpec
+from experiments.emulation.signalling_keys import node_keys
 from nodes.config import (
     Access,
     AccessProfile,
@@ -20,6 +21,7 @@ from nodes.config import (
     MobileNodePolicy,
 )
 from nodes.controller_config import ControllerConfig
+from nodes.ipsec.config import Ipsec
 from nodes.strict import to_builtins
 from nodes.wire.messages import AccessTechnology, HandoffHint
 from topologies.crowd import expanded, mobile_nodes, numbered
@@ -123,6 +125,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         data_plane=protocol.data_plane,
         controller=_northbound(spec),
         fabric_interface=_fabric_interface(spec, lma),
+        ipsec=_ipsec(spec, lma, control_socket.parent),
     )
     layer_2 = protocol.attachment == "layer-2"
     handoff = {access: _handoff(spec, access) for access in topology.accesses}
@@ -160,6 +163,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
             data_plane="native" if protocol.data_plane == "sdn-core" else "tunnel",
             fallback=protocol.fallback,
             fabric_interface=_fabric_interface(spec, mag),
+            ipsec=_ipsec(spec, mag, control_socket.parent),
         )
         for mag in mags
     }
@@ -207,6 +211,13 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         for number, mn in enumerate(nodes, start=1)
     }
     return Roles(lma_config, mag_configs, mn_configs, _controller(spec, events, seed, lma_config))
+
+
+def _ipsec(spec: RunSpec, node: str, state: Path) -> Ipsec | None:
+    if spec.protocol.protection == "none":
+        return None
+    own_keys = spec.protocol.protection == "keys"
+    return Ipsec(security_associations=node_keys(state, node) if own_keys else None)
 
 
 def _northbound(spec: RunSpec) -> ControllerConfig | None:

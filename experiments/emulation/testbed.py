@@ -18,6 +18,7 @@ from experiments.declaration.flow_groups import idle_flows
 from experiments.declaration.flows import Flow, QuicDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
 from experiments.emulation.roles import INTERFACE_ID, Roles, configure, mn_id
+from experiments.emulation.signalling_keys import provide_keys
 from experiments.emulation.traffic import correspondent_address, flow_ids
 from nodes.config import DaemonConfig
 from nodes.control_client import Session
@@ -91,6 +92,7 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
     # What is loaded by now is shared with the forked processes; collecting it would copy it.
     gc.freeze()
     roles = configure(spec, folder / "events", control_socket, seed)
+    provide_keys(spec, seed, control_socket.parent, folder)
     topology = spec.topology
     lma = topology.node_with_role(Role.LMA)
     allow_descriptors(len(roles.mns))

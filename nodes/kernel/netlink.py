@@ -43,6 +43,8 @@ FRA_DST, FRA_SRC, FRA_IIFNAME, FRA_PRIORITY = 1, 2, 3, 6
 FRA_FWMARK, FRA_TABLE, FRA_FWMASK = 10, 15, 16
 FR_ACT_TO_TABLE, FR_ACT_BLACKHOLE = 1, 6
 
+NETLINK_XFRM = 6
+
 PROTOCOL_IPV6 = 41
 TUNNEL_HOP_LIMIT = 64
 # linux/ip6_tunnel.h: no tunnel encapsulation limit option (it would cost 8 octets of MTU, RFC 2473
@@ -72,9 +74,9 @@ class LinkState(NamedTuple):
     up: bool
 
 
-def open_channel() -> socket.socket:
+def open_channel(family: int = socket.NETLINK_ROUTE) -> socket.socket:
     """A netlink socket of the network namespace that this thread is in."""
-    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+    channel = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)
     channel.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
     channel.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
     return channel

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nodes.wire import attachment
 from nodes.wire.mobility_header import NEXT_HEADER
+
+if TYPE_CHECKING:  # it needs a library that is large
+    from nodes.ipsec.esp import EspKeys
 
 ETHERNET, RAW_IP, LINUX_SLL, RAW_IPV6, LINUX_SLL2 = 1, 101, 113, 229, 276
 _ETHERTYPE_IPV6 = 0x86DD
 _ETHERTYPES_VLAN = (0x8100, 0x88A8)
 
 _HOP_BY_HOP, _IPV6, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION = 0, 41, 43, 44, 51, 60
+_ESP = 50
 _IPV6_HEADER = 40
 
 # The byte order is that of the writer; the magic number tells it (and for pcap, the unit of time).
@@ -74,12 +79,15 @@ def is_capture(path: Path) -> bool:
     return magic in _PCAP_MAGIC or magic == _PCAPNG_MAGIC
 
 
-def read_messages(path: Path) -> Iterator[CapturedHeader | CapturedAttachment]:
-    """Raises CaptureError, if need be after the messages before the damage."""
+def read_messages(
+    path: Path, keys: EspKeys | None = None
+) -> Iterator[CapturedHeader | CapturedAttachment]:
+    """Those in ESP as well that `keys` open. Raises CaptureError, if need be after the messages
+    before the damage."""
     for frame in read_frames(path):
         packet = _ipv6_packet(frame)
         if packet is not None:
-            yield from _headers(frame, packet)
+            yield from _headers(frame, packet, keys)
         elif frame.link_type == ETHERNET:
             payload = _ethernet_payload(frame.data, attachment.ETHERTYPE)
             if payload:
@@ -87,9 +95,9 @@ def read_messages(path: Path) -> Iterator[CapturedHeader | CapturedAttachment]:
                 yield CapturedAttachment(frame, source, destination, payload)
 
 
-def read_headers(path: Path) -> Iterator[CapturedHeader]:
+def read_headers(path: Path, keys: EspKeys | None = None) -> Iterator[CapturedHeader]:
     """The Mobility Headers alone."""
-    return (item for item in read_messages(path) if isinstance(item, CapturedHeader))
+    return (item for item in read_messages(path, keys) if isinstance(item, CapturedHeader))
 
 
 def read_frames(path: Path) -> Iterator[Frame]:
@@ -198,7 +206,7 @@ def _after_ethertype(data: bytes, position: int, start: int, ethertype: int) -> 
     return data[start:] if found == ethertype else b""
 
 
-def _headers(frame: Frame, packet: bytes) -> Iterator[CapturedHeader]:
+def _headers(frame: Frame, packet: bytes, keys: EspKeys | None) -> Iterator[CapturedHeader]:
     """Follow the chain of headers, into tunnels (RFC 2473) too. A packet that is cut short in
     between isn't followed further; a Mobility Header that is cut short comes as it is."""
     while len(packet) >= _IPV6_HEADER and packet[0] >> 4 == 6:
@@ -216,6 +224,11 @@ def _headers(frame: Frame, packet: bytes) -> Iterator[CapturedHeader]:
             else:
                 octets = (length + 2) * 4 if kind == _AUTHENTICATION else (length + 1) * 8
             kind, offset = following, offset + octets
+        if kind == _ESP and keys is not None:
+            opened = keys.open(addresses[1], packet[offset:])
+            if opened is None:
+                return
+            (kind, packet), offset = opened, 0
         if kind == NEXT_HEADER:
             yield CapturedHeader(frame, *addresses, packet[offset:])
         if kind != _IPV6:

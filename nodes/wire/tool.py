@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nodes.wire.attachment import (
     FIRST_OCTET,
@@ -28,6 +28,9 @@ from nodes.wire.codec import decode_without_addresses, encode, encode_without_ad
 from nodes.wire.errors import MalformedMessage
 from nodes.wire.json_form import InvalidJson, Json, message_from_json, message_to_json
 from nodes.wire.mobility_header import checksum, header_octets
+
+if TYPE_CHECKING:
+    from nodes.ipsec.esp import EspKeys
 
 ErrorHandler = Callable[[str, ValueError], None]
 Addresses = tuple[IPv6Address, IPv6Address]
@@ -57,10 +60,13 @@ def decode_lines(
             on_error(f"line {number}", error)
 
 
-def decode_capture(path: Path, *, on_error: ErrorHandler = _raise) -> Iterator[Json]:
-    """Every Mobility Header and every attachment message in a pcap or pcapng file."""
+def decode_capture(
+    path: Path, *, keys: Path | None = None, on_error: ErrorHandler = _raise
+) -> Iterator[Json]:
+    """Every Mobility Header and every attachment message in a pcap or pcapng file; those in ESP as
+    well that a file of `keys` is for. Raises InputError for that one."""
     try:
-        for captured in read_messages(path):
+        for captured in read_messages(path, _esp_keys(keys)):
             frame = captured.frame
             try:
                 if isinstance(captured, CapturedAttachment):
@@ -77,6 +83,15 @@ def decode_capture(path: Path, *, on_error: ErrorHandler = _raise) -> Iterator[J
             yield {"frame": frame.number, **_time(frame.time_ns), **decoded}
     except CaptureError as error:
         on_error(str(path), error)
+
+
+def _esp_keys(path: Path | None) -> EspKeys | None:
+    if path is None:
+        return None
+    # Not needed otherwise, and large.
+    from nodes.ipsec.esp import EspKeys
+
+    return EspKeys.of_file(path)
 
 
 def encode_lines(
@@ -212,13 +227,19 @@ def main_decode(argv: Sequence[str]) -> int:
         "hex of a message, a file with such lines, or a pcap or pcapng file; default: lines of "
         "standard input",
     )
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="of ESP in captures, as Wireshark's esp_sa: that of a run with protected signalling",
+    )
     options = parser.parse_args(argv)
     addresses = _addresses(parser, options)
     status = 0
     for prefix, path, lines in _inputs(options.input):
         complaints = _Complaints(prefix)
         if path is not None and is_capture(path):
-            decoded = decode_capture(path, on_error=complaints)
+            decoded = decode_capture(path, keys=options.keys, on_error=complaints)
         else:
             source = lines if path is None else _text_lines(path)
             decoded = decode_lines(source, addresses, on_error=complaints)

@@ -16,6 +16,8 @@ from experiments.analysis.signalling import (
     signalling_of,
 )
 from experiments.captures.pcapng import PcapngWriter
+from nodes.ipsec.esp import EspKeys
+from nodes.ipsec.security_associations import SecurityAssociation
 from nodes.wire.attachment import AttachmentAnswer, AttachmentRequest, encode_attachment
 from nodes.wire.options import MobileNodeIdentifier
 from tests.experiments.synthetic import (
@@ -30,6 +32,7 @@ from tests.experiments.synthetic import (
     mobility_message,
     run_spec,
 )
+from tests.sealing import seal
 
 MAG1, MAG2 = (IPv6Address(PROXY_COA[access]) for access in ("wlan", "cell"))
 SPEC = run_spec(
@@ -49,13 +52,27 @@ def link_frame(message: Any) -> bytes:
     return bytes(12) + b"\x88\xb5" + encode_attachment(message)
 
 
-def read(*packets: tuple[int, float, bool, bytes]) -> Signalling:
+def read(*packets: tuple[int, float, bool, bytes], keys: EspKeys | None = None) -> Signalling:
     """Packets are interface, ms of the run, whether it is outbound, frame."""
     file = io.BytesIO()
     writer = PcapngWriter(file, INTERFACES, 0)
     for interface, at_ms, outbound, data in packets:
         writer.packet(interface, START_NS + round(at_ms * 1e6), data, len(data), outbound)
-    return read_signalling(file.getvalue(), START_NS)
+    return read_signalling(file.getvalue(), START_NS, keys=keys)
+
+
+def test_protected_messages_are_those_of_their_keys_with_the_length_that_they_had() -> None:
+    message = mobility_message(19, 513, 64)
+    sa = SecurityAssociation(IPv6Address(LMA), MAG2, 256, bytes(36))
+    sealed = seal(sa, message, 135, 1)
+    frame = ethernet(ipv6(50, LMA, PROXY_COA["cell"], sealed))
+    changed = frame[:-1] + bytes([frame[-1] ^ 1])
+    packets = [(LMA_CORE, 12_003.0, True, frame), (LMA_CORE, 12_004.0, True, changed)]
+    (found,) = read(*packets, keys=EspKeys([sa])).control
+    assert found[1:] == (19, 513, 40 + len(sealed), True, MAG2)
+    assert read(*packets).control == []
+    plain = ethernet(ipv6(135, LMA, PROXY_COA["cell"], message))
+    assert len(read((LMA_CORE, 1.0, True, plain), keys=EspKeys([sa])).control) == 1
 
 
 def test_messages_keep_length_sequence_and_peer_in_order_of_time() -> None:

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nodes.ipsec.esp import EspKeys
+from nodes.ipsec.security_associations import SecurityAssociation
 from nodes.wire.capture import CapturedHeader, CaptureError, is_capture, read_headers
+from tests.sealing import seal
 
 MAG, LMA = IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2")
 HEADER = bytes.fromhex("3b010d000000000000000001" + "01020000")
@@ -187,3 +190,13 @@ def test_file_with_octets_changed_never_crashes(
     path.write_bytes(changed[: data.draw(st.integers(0, len(file)))])
     with contextlib.suppress(CaptureError):
         list(read_headers(path))
+
+
+def test_protected_messages_are_those_of_the_keys(tmp_path: Path) -> None:
+    sa = SecurityAssociation(MAG, LMA, 256, bytes(36))
+    file = pcap(ipv6(seal(sa, HEADER, 135, 1), 50), ipv6(HEADER), ipv6(bytes(60), 50))
+    path = tmp_path / "capture"
+    path.write_bytes(file)
+    found = list(read_headers(path, EspKeys([sa])))
+    assert [(item.frame.number, item.data) for item in found] == [(1, HEADER), (2, HEADER)]
+    assert [item.frame.number for item in read_headers(path)] == [2]
