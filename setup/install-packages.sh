@@ -56,7 +56,7 @@ if $as_root apt-get update >"$log" 2>&1 &&
         >"$log" 2>&1; then
     echo "packages: done"
 elif [ -z "$missing" ]; then
-    echo "packages: could not install$optional, which is not needed but by some tests"
+    echo "packages: could not install$optional, which some tests and runs need"
 else
     tail -n 20 "$log" >&2
     echo "error: apt-get failed, see above. Mend that, or run as root:" >&2

@@ -17,6 +17,7 @@ from controllers.process import run_controller
 from experiments.declaration.flow_groups import idle_flows
 from experiments.declaration.flows import Flow, QuicDownload, UdpFlow
 from experiments.declaration.spec import RunSpec
+from experiments.emulation.key_exchange import exchange_keys
 from experiments.emulation.roles import INTERFACE_ID, Roles, configure, mn_id
 from experiments.emulation.signalling_keys import provide_keys
 from experiments.emulation.traffic import correspondent_address, flow_ids
@@ -111,6 +112,8 @@ def testbed(spec: RunSpec, seed: int, folder: Path, control_socket: Path) -> Ite
             switches = stack.enter_context(opened)
         # The controller goes before its switches, and so it doesn't lose them.
         stack.callback(end, children)
+        if spec.protocol.protection == "ikev2":
+            exchange_keys(network, spec, seed, control_socket.parent, folder, children)
         children.append(start(network, lma, run_lma, roles.lma, folder))
         for mag, config in roles.mags.items():
             children.append(start(network, mag, run_mag, config, folder))

@@ -37,6 +37,8 @@ RINGS_MIB = 8  # of these, for captured packets
 SWITCHING_MIB = 64
 # aioquic and its libraries take 22 MiB, the state of a download a few.
 QUIC_MIB = 48
+# charon takes 10 MiB, and there is one for the LMA and for each of its MAGs.
+KEY_EXCHANGE_MIB = 40
 # A further mobile node: its namespace 0.6, its share of a daemon 0.9, what others know of it 0.3.
 MOBILE_NODE_MIB = 2
 # 2026-01-01 00:00:00 UTC: every virtual run begins at the same instant.
@@ -117,6 +119,7 @@ def memory_mib(folder: Path) -> int:
         + max(0, rings_mib - RINGS_MIB)
         + (SWITCHING_MIB if job.spec.topology.switches else 0)
         + (QUIC_MIB if any(isinstance(f, QuicDownload) for f in job.spec.flows.values()) else 0)
+        + (KEY_EXCHANGE_MIB if job.spec.protocol.protection == "ikev2" else 0)
         + (len(mobile_nodes(job.spec.topology)) - 1) * MOBILE_NODE_MIB
     )
 

@@ -10,7 +10,7 @@ import msgspec
 class Ipsec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """ESP for all Mobility Headers, and none without. `security_associations`: the file that has
     them (`nodes.ipsec.security_associations`); without one, they are the business of a key manager
-    (IKEv2), which gives each pair of LMA and MAG the request identifier that
+    (IKEv2), which gives those of each peer the request identifier that
     `nodes.ipsec.policies.request_identifiers` has for it."""
 
     security_associations: Path | None = None

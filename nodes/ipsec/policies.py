@@ -30,9 +30,9 @@ class Protected(NamedTuple):
     types: Sequence[Type]
 
 
-def request_identifiers(mags: Collection[IPv6Address]) -> dict[IPv6Address, int]:
-    """Those of associations that a key manager makes, for each MAG of an LMA."""
-    return {mag: number for number, mag in enumerate(sorted(mags), start=1)}
+def request_identifiers(peers: Collection[IPv6Address]) -> dict[IPv6Address, int]:
+    """Those of the associations that a node's key manager makes, for each of its peers."""
+    return {peer: number for number, peer in enumerate(sorted(peers), start=1)}
 
 
 def from_associations(

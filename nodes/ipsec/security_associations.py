@@ -48,10 +48,15 @@ def table(associations: Iterable[SecurityAssociation]) -> str:
 
 
 def write_keys(path: Path, associations: Iterable[SecurityAssociation]) -> None:
+    """As `write_private`."""
+    write_private(path, table(associations))
+
+
+def write_private(path: Path, text: str) -> None:
     """A new file that only its owner can read. Raises OSError, also if there is one."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with os.fdopen(os.open(path, flags, FILE_MODE), "w", encoding="ascii") as file:
-        file.write(table(associations))
+        file.write(text)
 
 
 def read_private(path: Path) -> str:

@@ -18,7 +18,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 # linux/capability.h
-CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN = 12, 13, 21
+CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW, CAP_SYS_ADMIN = 10, 12, 13, 21
 _VERSION_3 = 0x2008_0522
 # linux/prctl.h
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP = 23, 24

@@ -268,21 +268,26 @@ def delete_route(network: IPv6Network, *, table: int = RT_TABLE_MAIN) -> Request
 
 def routes(channel: socket.socket, table: int) -> list[IPv6Network]:
     """The destinations that a routing table has routes to."""
-    request = Request(RTM_GETROUTE, 0, _route_header(IPv6Network("::/0"), RTN_UNSPEC), "routes")
-    channel.send(_message(request, 0, NLM_F_DUMP))
     found: list[IPv6Network] = []
+    for body in dump(channel, RTM_GETROUTE, _route_header(IPv6Network("::/0"), RTN_UNSPEC)):
+        fields = dict(attributes(body[ROUTE_HEADER_BYTES:]))
+        if struct.unpack("=I", fields[RTA_TABLE])[0] == table:
+            address = IPv6Address(fields.get(RTA_DST, bytes(16)))
+            found.append(IPv6Network((address, body[1])))
+    return found
+
+
+def dump(channel: socket.socket, kind: int, body: bytes = b"") -> Iterator[bytes]:
+    """What the kernel has of a kind of things, each without its netlink header."""
+    channel.send(_message(Request(kind, 0, body, "dump"), 0, NLM_F_DUMP))
     while True:
         data = channel.recv(65_536)
         offset = 0
         while offset < len(data):
-            length, kind, _, _, _ = struct.unpack_from("=IHHII", data, offset)
-            if kind in (NLMSG_DONE, NLMSG_ERROR):
-                return found
-            body = data[offset + NLMSG_HEADER_BYTES : offset + length]
-            fields = dict(attributes(body[ROUTE_HEADER_BYTES:]))
-            if struct.unpack("=I", fields[RTA_TABLE])[0] == table:
-                address = IPv6Address(fields.get(RTA_DST, bytes(16)))
-                found.append(IPv6Network((address, body[1])))
+            length, answer, _, _, _ = struct.unpack_from("=IHHII", data, offset)
+            if answer in (NLMSG_DONE, NLMSG_ERROR):
+                return
+            yield data[offset + NLMSG_HEADER_BYTES : offset + length]
             offset += length + -length % 4
 
 

@@ -35,8 +35,7 @@ def protect_signalling(
         return
     file, keys = config.security_associations, list[SecurityAssociation]()
     if file is None:
-        reqids = request_identifiers(peers) if role == "lma" else dict.fromkeys(peers, 1)
-        policies = from_key_manager(role, local, reqids)
+        policies = from_key_manager(role, local, request_identifiers(peers))
     else:
         keys = read_keys(file)
         policies = from_associations(role, local, peers, keys, str(file))

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
 
 from nodes.ipsec.security_associations import SecurityAssociation
-from nodes.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, attribute
+from nodes.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, attribute, attributes, dump
 
-XFRM_MSG_NEWSA, XFRM_MSG_UPDPOLICY = 0x10, 0x19
+XFRM_MSG_NEWSA, XFRM_MSG_GETSA, XFRM_MSG_UPDPOLICY = 0x10, 0x12, 0x19
 XFRMA_TMPL, XFRMA_ALG_AEAD, XFRMA_REPLAY_ESN_VAL = 5, 18, 23
 POLICY_IN, POLICY_OUT = 0, 1
 ALLOW, BLOCK = 0, 1
@@ -34,6 +34,7 @@ _ID = struct.Struct("=16s4sB3x")
 _LIFETIME = struct.pack("=8Q", *[NO_LIMIT] * 4, *[0] * 4)
 _USED_SO_FAR = bytes(32)
 _STATISTICS = bytes(12)
+_STATE_OCTETS = 224
 
 Direction = Literal["in", "out"]
 
@@ -78,6 +79,19 @@ def new_association(sa: SecurityAssociation, reqid: int) -> Request:
     body += attribute(XFRMA_ALG_AEAD, algorithm) + attribute(XFRMA_REPLAY_ESN_VAL, replay)
     what = f"security association {sa.spi:#010x} from {sa.source} to {sa.destination}"
     return Request(XFRM_MSG_NEWSA, NLM_F_CREATE | NLM_F_EXCL, body, what)
+
+
+def associations(channel: socket.socket) -> list[SecurityAssociation]:
+    """Those with AES-GCM that the kernel has, keys included."""
+    found = []
+    for body in dump(channel, XFRM_MSG_GETSA):
+        algorithm = dict(attributes(body[_STATE_OCTETS:])).get(XFRMA_ALG_AEAD)
+        if algorithm is not None:
+            destination, spi, _ = _ID.unpack_from(body, _SELECTOR.size)
+            source = body[_SELECTOR.size + _ID.size :][:16]
+            ends = IPv6Address(source), IPv6Address(destination)
+            found.append(SecurityAssociation(*ends, int.from_bytes(spi, "big"), algorithm[72:]))
+    return sorted(found)
 
 
 def _update(body: bytes, traffic: Traffic, direction: Direction, verb: str) -> Request:

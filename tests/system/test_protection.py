@@ -14,6 +14,7 @@ import pytest
 from experiments.analysis.measure import analyse_run
 from experiments.captures.pcapng import Packet, read_packets
 from experiments.declaration.job import esp_keys
+from experiments.emulation.key_exchange import CHARON
 from experiments.engines.guest import GuestEngine
 from experiments.engines.kernel_cache import Kernel
 from nodes.ipsec.esp import EspKeys
@@ -240,3 +241,19 @@ def test_message_that_esp_makes_longer_than_the_link_is_fragmented_and_arrives(
     (protected,) = _run(virtual, tmp_path / "keys", KEYS, flows)
     assert protected["move_latency_ms"] == plain["move_latency_ms"] == plain["floor_ms"]
     assert protected["lost"] == 0
+
+
+@pytest.mark.skipif(not CHARON.exists(), reason="strongSwan isn't installed: make packages")
+def test_ikev2_makes_the_associations_that_policies_ask_for(
+    virtual: GuestEngine, both: dict[str, tuple[Path, list[dict[str, Any]]]], tmp_path: Path
+) -> None:
+    """RFC 5213 section 4: charon of strongSwan at LMA and MAGs."""
+    rows = _run(virtual, tmp_path, {"protocol": {"protection": "ikev2"}})
+    assert rows == both["keys"][1]
+    assert _kinds(tmp_path, "control.pcapng") == {ESP: 6}
+    keys = EspKeys.of_file(esp_keys(tmp_path))
+    assert len(list(read_headers(tmp_path / "control.pcapng", keys))) == 6
+    assert stat.S_IMODE(esp_keys(tmp_path).stat().st_mode) == 0o600
+    log = (tmp_path / "logs" / "ike-lma.txt").read_text()
+    assert log.count("established with SPIs") == 2
+    assert "deleting IKE_SA" in log  # it has ended in order

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import socket
 import struct
 from ipaddress import IPv6Address, IPv6Network
+
+import pytest
 
 from nodes.ipsec.security_associations import SecurityAssociation
 from nodes.kernel import xfrm
@@ -71,3 +74,16 @@ def test_requests_are_named_without_the_key() -> None:
     request = xfrm.new_association(SecurityAssociation(MAG, LMA, 0x1234, b"k" * 36), 9)
     assert request.what == f"security association 0x00001234 from {MAG} to {LMA}"
     assert "Mobility Header 5" in xfrm.protect(UPDATES, "out", 1).what
+
+
+def test_associations_of_the_kernel_are_read_with_their_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers in the layout in which they are made."""
+    found = [SecurityAssociation(MAG, LMA, 0x1234, bytes(range(36)))]
+    found.append(SecurityAssociation(LMA, MAG, 0xC0FFEE00, bytes(20)))
+    bodies = [xfrm.new_association(sa, 9).body for sa in found]
+    without_aead = bodies[0][:STATE]
+    monkeypatch.setattr(xfrm, "dump", lambda _, kind: [*bodies, without_aead] * (kind == 0x12))
+    with socket.socket() as channel:
+        assert xfrm.associations(channel) == sorted(found)
