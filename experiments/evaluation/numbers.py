@@ -72,11 +72,11 @@ def latex_rows(table: Table, results: Results) -> str:
     """A booktabs tabular. Raises InputError."""
     columns = [*table.by, *(c.y for c in table.columns if c.statistic != "failed")]
     rows = select(results, table.table, table.where, columns)
-    heads = [*table.by.values(), *(column.head for column in table.columns)]
+    heads = [*map(escaped, table.by.values()), *(_stacked(c.head) for c in table.columns)]
     lines = [
         r"\begin{tabular}{" + "l" * len(table.by) + "r" * len(table.columns) + "}",
         r"\toprule",
-        " & ".join(escaped(head) for head in heads) + r" \\",
+        " & ".join(heads) + r" \\",
         r"\midrule",
     ]
     combinations: list[tuple[str, ...]] = [()]
@@ -94,6 +94,12 @@ def latex_rows(table: Table, results: Results) -> str:
             cells.append(text.replace("-", "$-$") or "--")
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _stacked(head: str) -> str:
+    """With its unit below it: a column is as wide as its numbers, and not as its head."""
+    what, bracket, unit = escaped(head).partition(" (")
+    return rf"\shortstack[r]{{{what}\\({unit}}}" if bracket else what
 
 
 def latex_facts(facts: Facts) -> str:

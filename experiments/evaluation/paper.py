@@ -45,10 +45,18 @@ _HEAD = r"""\documentclass[10pt]{article}
 \date{}
 \maketitle
 """
-# A table that is too wide for its column is made smaller.
+# A table that is too wide for its column is made smaller, one that is far too wide turned.
 _FITTED = r"""\providecommand{\fitted}[1]{%
-  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{#1}}
+  \sbox0{#1}%
+  \ifdim\wd0>1.3\linewidth
+    \rotatebox{90}{%
+      \resizebox{\ifdim\wd0>.85\textheight .85\textheight\else\wd0\fi}{!}{\usebox0}}%
+  \else
+    \resizebox{\ifdim\wd0>\linewidth\linewidth\else\wd0\fi}{!}{\usebox0}%
+  \fi}
 """
+# Of names of experiments.
+_ACRONYMS = {"sdn": "SDN"}
 
 
 def write_paper(sources: Iterable[Source], target: Path) -> list[Path]:
@@ -83,6 +91,12 @@ def answer(source: Source) -> str:
     """The answer to the experiment's question, with its numbers. Raises InputError."""
     numbers = shown(source.experiment.numbers, Results(source.folder))
     return filled(source.experiment.answer, numbers, f"{source.name}.toml")
+
+
+def heading(name: str) -> str:
+    """The name of an experiment, as prose."""
+    first, *others = name.split("-")
+    return " ".join([_ACRONYMS.get(first, first.capitalize()), *others])
 
 
 def caption(experiment: Experiment, figure: str) -> str:
@@ -163,7 +177,7 @@ def _captions(source: Source) -> str:
 def _document(sources: list[Source]) -> str:
     parts = [_HEAD]
     for source in sources:
-        parts.append(f"\\section{{{escaped(source.name.replace('-', ' ').capitalize())}}}\n")
+        parts.append(f"\\section{{{escaped(heading(source.name))}}}\n")
         parts.append(escaped(source.experiment.question) + "\n\n")
         if source.experiment.answer:
             parts.append(escaped(answer(source)) + "\n\n")

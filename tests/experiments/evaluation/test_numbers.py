@@ -100,7 +100,8 @@ def test_a_table_has_a_row_for_each_combination_that_there_is(results: Results) 
     )
     lines = latex_rows(table, results).splitlines()
     assert lines[0] == r"\begin{tabular}{llrr}"
-    assert lines[2] == r"Model & Direction & Latency (ms) & Failed (\%) \\"
+    heads = r"\shortstack[r]{Latency\\(ms)} & \shortstack[r]{Failed\\(\%)}"
+    assert lines[2] == rf"Model & Direction & {heads} \\"
     assert lines[4].startswith(r"one \& all & fast-to-slow & ")
     assert len(lines) == 4 + 4 + 2
 

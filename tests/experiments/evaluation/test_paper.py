@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from experiments.declaration.declarations import Table, TableColumn
 from experiments.declaration.spec import Experiment
-from experiments.evaluation.paper import about_runs, write_paper
+from experiments.evaluation.paper import about_runs, heading, write_paper
 from experiments.evaluation.record import Source
 from experiments.figures import draw_figures
 from nodes.strict import convert
@@ -86,6 +86,14 @@ def test_a_paper_has_everything_that_is_declared(source: Source, tmp_path: Path)
     captions = (tmp_path / "captions.md").read_text()
     assert "* `some-question-latency`: How long moves take.\n" in captions
     assert "* `some-question-packet-counts`: Lost, reordered and duplicated packets" in captions
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [("sdn-redirection", "SDN redirection"), ("cold-and-warm", "Cold and warm")],
+)
+def test_the_heading_of_an_experiment(name: str, title: str) -> None:
+    assert heading(name) == title
 
 
 def test_written_again_it_is_the_same(source: Source, tmp_path: Path) -> None:
