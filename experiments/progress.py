@@ -10,8 +10,9 @@ LINE_EVERY_S = 15.0
 
 
 class Progress:
-    """One line that is rewritten on a terminal; elsewhere a line every 15 s. Time to go
-    is in proportion to the emulated time that is left."""
+    """One line that is rewritten on a terminal; elsewhere a line every 15 s. Time to go is what
+    runs in real time take, `real_s` for all of them, and is in proportion to the emulated time that
+    is left of others, `emulated_s`."""
 
     def __init__(
         self,
@@ -20,11 +21,15 @@ class Progress:
         emulated_s: float,
         workers: int,
         stream: TextIO | None = None,
+        *,
+        real_s: float = 0.0,
     ) -> None:
         self._name = name
         self._total = total
         self._emulated_s = emulated_s
         self._emulated_done_s = 0.0
+        self._real_s = real_s
+        self._real_done_s = 0.0
         self.workers = workers  # at a time, from now on
         self._stream = sys.stdout if stream is None else stream
         self._done = 0
@@ -36,17 +41,22 @@ class Progress:
     def start(self, text: str) -> None:
         print(f"{self._name}: {text}", file=self._stream, flush=True)
 
-    def advance(self, run: str, failure: str | None, emulated_s: float) -> None:
-        """One more run has ended, which emulated so much time."""
+    def advance(
+        self, run: str, failure: str | None, emulated_s: float, real_s: float = 0.0
+    ) -> None:
+        """One more run has ended, which emulated so much time, or took it in real time."""
         self._done += 1
         self._emulated_done_s += emulated_s
+        self._real_done_s += real_s
         if failure is not None:
             self._failed += 1
             reason = next(iter(failure.splitlines()), "no reason given")
             self._write(f"{self._name}: {run} failed: {reason}", end="\n")
         elapsed = time.monotonic() - self._started
-        share = self._emulated_done_s / self._emulated_s
-        remaining = elapsed / share * (1 - share)
+        remaining = self._real_s - self._real_done_s
+        if self._emulated_done_s:
+            rate = max(elapsed - self._real_done_s, 0.0) / self._emulated_done_s
+            remaining += rate * (self._emulated_s - self._emulated_done_s)
         running = min(self.workers, self._total - self._done)
         text = (
             f"{self._name}: {self._done} of {self._total} runs"

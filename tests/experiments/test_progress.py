@@ -46,6 +46,19 @@ def test_a_terminal_shows_one_line_that_is_rewritten(clock: Clock) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+def test_runs_in_real_time_take_their_time_and_do_not_count_for_the_rate(clock: Clock) -> None:
+    stream = Terminal()
+    shown = Progress("paper", 4, 100.0, 2, stream, real_s=20.0)
+    clock.seconds += 5
+    shown.advance("virtual-s1", None, 50.0)
+    clock.seconds += 5
+    shown.advance("virtual-s2", None, 50.0)
+    clock.seconds += 10
+    shown.advance("realtime-s1", None, 0.0, 10.0)
+    told = [line.rpartition(", ")[2] for line in stream.getvalue().split("\r")[1:]]
+    assert told == ["about 25 s to go", "about 20 s to go", "about 10 s to go"]
+
+
 def test_a_file_gets_a_line_every_15_s(clock: Clock) -> None:
     stream = io.StringIO()
     shown = Progress("smoke", 100, 100.0, 1, stream)
