@@ -6,6 +6,9 @@ SEEDS ?=
 QUICK ?=
 JOBS ?= $(shell nproc)
 TOPOLOGY ?=
+# Of the signalling between LMA and MAGs, instead of what experiments say: none, keys or ikev2.
+PROTECTION ?=
+PROTECT := $(if $(PROTECTION),--protection $(PROTECTION))
 BENCH ?=
 PYTEST_ARGS ?=
 # What `make conformance` hands on (docs/conformance.md).
@@ -33,7 +36,7 @@ MAKEFLAGS += --no-print-directory
 
 .PHONY: all
 all: ready ## Main job: run the reference comparison (SEEDS=6) and draw its figures
-	@$(FLOWMOB) run $(or $(EXP),prefix-models) --engine $(ENGINE) --seeds $(or $(SEEDS),6) --jobs $(JOBS)
+	@$(FLOWMOB) run $(or $(EXP),prefix-models) --engine $(ENGINE) --seeds $(or $(SEEDS),6) --jobs $(JOBS) $(PROTECT)
 
 .PHONY: test
 test: ready ## All tests, those with guests included (PYTEST_ARGS=...)
@@ -51,11 +54,11 @@ doctor: ## What this machine has and lacks for each engine, with remedies
 
 .PHONY: smoke
 smoke: ready ## One short run with one figure, in under a minute
-	@$(FLOWMOB) smoke
+	@$(FLOWMOB) smoke $(PROTECT)
 
 .PHONY: run
-run: need-exp ready ## One experiment: EXP=name [ENGINE=virtual|realtime|host] [SEEDS=10] [JOBS=cores]
-	@$(FLOWMOB) run $(EXP) --engine $(ENGINE) --seeds $(or $(SEEDS),10) --jobs $(JOBS)
+run: need-exp ready ## One experiment: EXP=name [ENGINE=virtual|realtime|host] [SEEDS=10] [JOBS=cores] [PROTECTION=none|keys|ikev2]
+	@$(FLOWMOB) run $(EXP) --engine $(ENGINE) --seeds $(or $(SEEDS),10) --jobs $(JOBS) $(PROTECT)
 
 .PHONY: figures
 figures: need-exp $(VENV_STAMP) ## Figures of an experiment from its existing results: EXP=name
@@ -63,7 +66,7 @@ figures: need-exp $(VENV_STAMP) ## Figures of an experiment from its existing re
 
 .PHONY: paper
 paper: ready ## Every experiment with its full number of seeds, and all for a paper [QUICK=1]
-	@$(FLOWMOB) paper $(if $(QUICK),--quick) --jobs $(JOBS)
+	@$(FLOWMOB) paper $(if $(QUICK),--quick) --jobs $(JOBS) $(PROTECT)
 
 .PHONY: verify
 verify: ready ## Few runs of every experiment (or EXP=name), compared with results/reference, number by number

@@ -18,20 +18,27 @@ from nodes.strict import InputError
 # Enough for every figure to show all that it can.
 QUICK_SEEDS = 3
 ENGINES = ("virtual", "realtime", "host")
+PROTECTIONS = ("none", "keys", "ikev2")
 
 
 def _run(options: argparse.Namespace) -> int:
     from experiments.runner import run_experiment
 
     return run_experiment(
-        options.experiment, engine=options.engine, seeds=options.seeds, jobs=options.jobs
+        options.experiment,
+        engine=options.engine,
+        seeds=options.seeds,
+        jobs=options.jobs,
+        protection=options.protection,
     )
 
 
 def _smoke(options: argparse.Namespace) -> int:
     from experiments.runner import run_experiment
 
-    return run_experiment("smoke", engine=options.engine, seeds=1, jobs=1)
+    return run_experiment(
+        "smoke", engine=options.engine, seeds=1, jobs=1, protection=options.protection
+    )
 
 
 def _figures(options: argparse.Namespace) -> int:
@@ -44,7 +51,12 @@ def _paper(options: argparse.Namespace) -> int:
     from experiments.declaration.experiment import for_paper
     from experiments.runner import run_paper
 
-    return run_paper(for_paper(), seeds=QUICK_SEEDS if options.quick else None, jobs=options.jobs)
+    return run_paper(
+        for_paper(),
+        seeds=QUICK_SEEDS if options.quick else None,
+        jobs=options.jobs,
+        protection=options.protection,
+    )
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -132,6 +144,12 @@ def _parser() -> argparse.ArgumentParser:
     paper = commands.add_parser("paper", help="every experiment with its full number of seeds")
     paper.add_argument("--quick", action="store_true", help=f"at most {QUICK_SEEDS} seeds a point")
     paper.set_defaults(function=_paper)
+    for command in (run, smoke, paper):
+        command.add_argument(
+            "--protection",
+            choices=PROTECTIONS,
+            help="of the signalling, docs/security.md (default: what the file says, mostly none)",
+        )
     verify = commands.add_parser(
         "verify", help="few runs of every experiment, compared with results/reference"
     )

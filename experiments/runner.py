@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from experiments.declaration.experiment import available, jobs, load, points
 from experiments.declaration.job import write_atomically
-from experiments.declaration.spec import Experiment
+from experiments.declaration.spec import Experiment, Protection
 from experiments.engines.base import SKIPPED, Engine, EngineUnavailable
 from experiments.evaluation.record import RECORD, WALL_S, Source, costs, read_record
 from experiments.execution import FAILED, ROWS
@@ -50,19 +50,29 @@ class _Ran(NamedTuple):
     wall_s: float
 
 
-def run_experiment(name: str, *, engine: str, seeds: int | None, jobs: int) -> int:
-    """Run experiment `name` and report. Returns 1 if a run failed, else 0.
+def run_experiment(
+    name: str,
+    *,
+    engine: str,
+    seeds: int | None,
+    jobs: int,
+    protection: Protection | None = None,
+) -> int:
+    """Run experiment `name` and report. Returns 1 if a run failed, else 0. `protection` of the
+    signalling: instead of what the experiment says, unless that is what it varies.
 
     Raises InputError for bad input and OSError if results can't be written.
     """
-    return _run(name, [name], engine, seeds, jobs).status
+    return _run(name, [name], engine, seeds, jobs, protection=protection).status
 
 
-def run_paper(names: Sequence[str], *, seeds: int | None, jobs: int) -> int:
+def run_paper(
+    names: Sequence[str], *, seeds: int | None, jobs: int, protection: Protection | None = None
+) -> int:
     """Run experiments in one sweep, and make `results/paper` of them. As `run_experiment`."""
     from experiments.evaluation.paper import write_paper
 
-    ran = _run(PAPER, names, "virtual", seeds, jobs)
+    ran = _run(PAPER, names, "virtual", seeds, jobs, protection=protection)
     target = RESULTS / PAPER
     with _errors_name(target):
         sources = [Source(name, load(name), RESULTS / name) for name in names]
@@ -132,13 +142,14 @@ def _run(
     *,
     root: Path | None = None,
     report: bool = True,
+    protection: Protection | None = None,
 ) -> _Ran:
     """With `report`, figures, tables and answers are made, printed and put into the report."""
     root = RESULTS if root is None else root
     experiments = {name: load(name) for name in names}
     studies = []
     for name, experiment in experiments.items():
-        found = points(name, experiment, seeds)
+        found = points(name, experiment, seeds, protection)
         _check_figures(name, experiment)
         studies.append(Study(name, root / name, list(jobs(name, found, engine))))
     wanted = sorted({job.engine for study in studies for job in study.jobs})

@@ -230,6 +230,9 @@ class Sender:
         self._vector = _IoVector(PAYLOAD, len(PAYLOAD))
         self.sent = 0
 
+    def close(self) -> None:
+        self._socket.close()
+
     def train(self, flow: Flow) -> None:
         """BURST packets of one flow: one datagram that the kernel cuts (UDP_SEGMENT)."""
         self._socket.sendmsg(

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.benchmark.forwarding import forwarding
+from experiments.benchmark.protection import protection
 from experiments.declaration.job import write_atomically
 from experiments.emulation.inside import leave
 
-BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {"forwarding": forwarding}
+BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "forwarding": forwarding,
+    "protection": protection,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from experiments.declaration.access_events import instant_s
 from experiments.declaration.job import Job
 from experiments.declaration.link_changes import link_changes
-from experiments.declaration.spec import Experiment, RunSpec
+from experiments.declaration.spec import Experiment, Protection, RunSpec
 from nodes.strict import InputError, convert, load_toml, read_toml
 
 EXPERIMENTS = Path(__file__).parent.parent
@@ -50,11 +50,20 @@ def text_of(name: str) -> str:
     return (EXPERIMENTS / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[Point]:
+def points(
+    name: str,
+    experiment: Experiment,
+    seeds: int | None = None,
+    protection: Protection | None = None,
+) -> list[Point]:
     """Every point of every part. `seeds` replaces the file's number, except where a part has a
-    smaller one of its own. Raises InputError for parameters that don't make a run."""
+    smaller one of its own. `protection` replaces that of the signalling, except where levels are
+    about it. Raises InputError for parameters that don't make a run."""
     source = f"{name}.toml"
     found: list[Point] = []
+    switched: dict[str, Any] = (
+        {} if protection is None else {"protocol": {"protection": protection}}
+    )
     for part_name, part in experiment.parts.items():
         topology = read_toml(TOPOLOGIES / f"{part.topology or experiment.topology}.toml")
         for factor in part.factors:
@@ -64,7 +73,9 @@ def points(name: str, experiment: Experiment, seeds: int | None = None) -> list[
         wanted = experiment.seeds if seeds is None else seeds
         wanted = wanted if part.seeds is None else min(wanted, part.seeds)
         for levels in itertools.product(*(factor.levels for factor in part.factors)):
-            document: dict[str, Any] = merge({"topology": topology}, experiment.base, part.base)
+            document: dict[str, Any] = merge(
+                {"topology": topology}, experiment.base, part.base, switched
+            )
             for level in levels:
                 document = merge(document, level.set)
             labels = {

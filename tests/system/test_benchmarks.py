@@ -16,3 +16,12 @@ def test_forwarding_loses_nothing_and_counts_flows(kernel: Kernel) -> None:
         assert one["all_flows"] > 1000
     assert found["counts"]["300"]["at_once"] == 300
     assert found["counts"]["300"]["kernel_octets"] > 0
+
+
+def test_protected_messages_arrive(kernel: Kernel) -> None:
+    found = measure("protection", 128)
+    for one in found.values():
+        assert one["sent"] == one["arrived"] > 10_000
+        assert one["packets"] > 1000
+    for size, took in found["none"]["message_us"].items():
+        assert 0 < took < found["esp"]["message_us"][size]

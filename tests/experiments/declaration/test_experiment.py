@@ -69,6 +69,25 @@ def test_the_number_of_seeds(asked: int | None, own: int | None, expected: int) 
     assert (point.name, point.seeds, point.levels) == ("only", expected, {})
 
 
+def test_one_switch_protects_the_signalling_of_all_runs_but_where_levels_are_about_it() -> None:
+    protection = [level(name, protocol={"protection": name}) for name in ("none", "keys")]
+    parts = {
+        "said": {"base": {"protocol": {"protection": "keys"}}},
+        "silent": {},
+        "compared": {"factors": [{"name": "protection", "levels": protection}]},
+    }
+
+    def found(switch: Any) -> list[str]:
+        return [
+            point.spec.protocol.protection
+            for point in points("test", made(parts=parts), protection=switch)
+        ]
+
+    assert found(None) == ["keys", "none", "none", "keys"]
+    assert found("none") == ["none", "none", "none", "keys"]
+    assert found("ikev2") == ["ikev2", "ikev2", "none", "keys"]
+
+
 def test_a_part_overrides_the_base_and_a_level_the_part() -> None:
     part = {
         "base": {"duration_s": 25.0, "decision_spread_ms": 5.0},
