@@ -3,6 +3,7 @@
 EXP ?=
 ENGINE ?= virtual
 SEEDS ?=
+FIRST ?=
 QUICK ?=
 JOBS ?= $(shell nproc)
 TOPOLOGY ?=
@@ -87,6 +88,10 @@ shell: ready ## Mininet's prompt on a running topology: [TOPOLOGY=name]
 .PHONY: bench
 bench: ready ## Benchmarks (all, or those in BENCH="codec forwarding ...")
 	@$(PYTHON) -m experiments.bench $(BENCH)
+
+.PHONY: chaos
+chaos: ready ## Random faults in random topologies, checked: SEEDS=n scenarios [FIRST=1] [JOBS=cores]
+	@$(FLOWMOB) chaos --seeds $(or $(SEEDS),8) --first $(or $(FIRST),1) --jobs $(JOBS)
 
 .PHONY: mutations
 mutations: $(VENV_STAMP) ## Maintenance: break rules on purpose, and write docs/mutations.md

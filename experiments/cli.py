@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
@@ -17,6 +18,8 @@ from nodes.strict import InputError
 
 # Enough for every figure to show all that it can.
 QUICK_SEEDS = 3
+# Some ten hours of emulated time.
+CHAOS_SEEDS = 8
 ENGINES = ("virtual", "realtime", "host")
 PROTECTIONS = ("none", "keys", "ikev2")
 
@@ -80,6 +83,17 @@ def _catalogue(_: argparse.Namespace) -> int:
 
     write_catalogue(REFERENCE)
     return 0
+
+
+def _chaos(options: argparse.Namespace) -> int:
+    from experiments.chaos.campaign import replay, run_campaign, scenario_of, show_ledger
+
+    if options.ledger:
+        return show_ledger()
+    scenario = scenario_of(options.seed, options.replay)
+    if scenario is not None:
+        return replay(scenario, shorter=options.shrink)
+    return run_campaign(options.seeds, options.first, options.jobs)
 
 
 def _doctor(_: argparse.Namespace) -> int:
@@ -156,7 +170,15 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("experiments", nargs="*", help="only these")
     verify.add_argument("--seeds", type=_count, default=QUICK_SEEDS, help="runs per point")
     verify.set_defaults(function=_verify)
-    for command in (run, paper, verify):
+    chaos = commands.add_parser("chaos", help="random faults in random topologies, and what holds")
+    chaos.add_argument("--seeds", type=_count, default=CHAOS_SEEDS, help="scenarios")
+    chaos.add_argument("--first", type=_count, default=1, help="the first of the seeds")
+    chaos.add_argument("--seed", type=_count, help="only this scenario, whatever was run before")
+    chaos.add_argument("--replay", type=Path, metavar="FILE", help="only the scenario in FILE")
+    chaos.add_argument("--shrink", action="store_true", help="make one that fails shorter")
+    chaos.add_argument("--ledger", action="store_true", help="what was run so far")
+    chaos.set_defaults(function=_chaos)
+    for command in (run, paper, verify, chaos):
         command.add_argument(
             "--jobs", type=_count, default=os.cpu_count() or 1, help="runs side by side"
         )

@@ -69,6 +69,7 @@ def operate_mag(core: MobileAccessGateway, request: MagRequest, token: int) -> N
                     "state": str(entry.state),
                     "prefixes": [str(prefix) for prefix in entry.prefixes],
                     "off_link_prefixes": [str(prefix) for prefix in entry.off_link_prefixes],
+                    "hosted": [str(prefix) for prefix in entry.hosted],
                 }
                 for entry in core.bindings.values()
             ]

@@ -61,14 +61,17 @@ class GuestEngine:
                     [*command, "con=null", "con0=null,fd:1"],
                     console,
                     limit_s,
-                    {"HOME": name, "TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"},
+                    guest_environment(name),
                 )
             except LimitExceeded:
                 return hung(limit_s, console)
         return outcome(folder, wall_s)
 
-    def command(self, work: Path, folder: Path, module: str, *, tty: str = "") -> list[str]:
-        """The guest's command line, but for its consoles. `work` is a folder of this boot's own."""
+    def command(
+        self, work: Path, folder: Path, module: str, *, tty: str = "", memory: int | None = None
+    ) -> list[str]:
+        """The guest's command line, but for its consoles. `work` is a folder of this boot's own;
+        `memory` in MiB, without it what the job in `folder` needs."""
         (work / "init").symlink_to(INIT)
         (work / "run").symlink_to(folder.resolve())
         environment = {
@@ -94,7 +97,7 @@ class GuestEngine:
             str(self._kernel.path),
             *clock,
             *(["seccomp=auto"] if self._kernel.supports_seccomp else []),
-            f"mem={memory_mib(folder)}M",
+            f"mem={memory_mib(folder) if memory is None else memory}M",
             "root=/dev/root",
             "rootfstype=hostfs",
             "rootflags=/",
@@ -105,6 +108,10 @@ class GuestEngine:
             "quiet",
             "ssl=null",
         ]
+
+
+def guest_environment(home: str) -> dict[str, str]:
+    return {"HOME": home, "TMPDIR": tempfile.gettempdir(), "PATH": "/usr/bin:/bin"}
 
 
 def memory_mib(folder: Path) -> int:

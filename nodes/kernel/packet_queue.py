@@ -75,9 +75,13 @@ class PacketQueue:
     def drop(self, packet: QueuedPacket) -> None:
         self._decide(packet, _DROP)
 
-    def _decide(self, packet: QueuedPacket, what: int) -> None:
+    def replace(self, packet: QueuedPacket, data: bytes) -> None:
+        """Let `data`, from the IPv6 header on, go in its place."""
+        self._decide(packet, _ACCEPT, attribute(_PAYLOAD, data))
+
+    def _decide(self, packet: QueuedPacket, what: int, more: bytes = b"") -> None:
         verdict = struct.pack("!II", what, packet.identity)
-        self._send(_VERDICT, attribute(_VERDICT_HEADER, verdict), 0)
+        self._send(_VERDICT, attribute(_VERDICT_HEADER, verdict) + more, 0)
 
     def close(self) -> None:
         self._socket.close()
