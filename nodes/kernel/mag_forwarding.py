@@ -133,13 +133,15 @@ class MagForwarding:
         return changed
 
     def close(self) -> None:
-        """Leave the node as any router: it forwards nothing for mobile nodes."""
+        """Leave a node that forwards nothing for mobile nodes: what they send would go on without a
+        tunnel, whoever its source says that it is from."""
         for interface, prefix in list(self._hosted):
             self._unhost(interface, prefix)
         for lma in list(self._slots):
             self._close_tunnel(lma)
         self._routing.add_rule(0, ANYTHING, RT_TABLE_LOCAL)
-        self._routing.sweep("lma", (), PRIORITIES)
+        rest = [priority for priority in PRIORITIES if priority != UPLINK_REST_PRIORITY]
+        self._routing.sweep("lma", (), rest)
         self._routing.close()
 
     def _path_mtu(self, lma: IPv6Address) -> int | None:

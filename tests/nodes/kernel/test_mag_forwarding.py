@@ -80,11 +80,17 @@ def test_a_prefix_that_is_deregistered_is_not_forwarded_any_more(
     assert kernel.fate(FABRIC, CN, domain.P2[1]) == OTHER_LINK
 
 
-def test_leaving_takes_all_rules_along(gateway: Gateway, kernel: PolicyRouting) -> None:
+def test_leaving_takes_all_rules_along_but_those_that_drop_what_mobile_nodes_send_rfc5213_6_10_5(
+    domain: type[Domain], gateway: Gateway, kernel: PolicyRouting
+) -> None:
+    """Else it would go on as it is, with any source (found by chaos, seeds 14 and 16)."""
     assert isinstance(gateway.forwarding, RoutedForwarding)
     assert gateway.forwarding.mag is not None
     gateway.forwarding.mag.close()
-    assert [priority for priority, _, _ in kernel.rules if 0 < priority < 32_766] == []
+    left = [priority for priority, _, _ in kernel.rules if 0 < priority < 32_766]
+    assert left == [110] * 2, "one for each access interface"
+    assert kernel.fate(MN_LINK, domain.P1[1], CN) == DROP
+    assert kernel.fate(OTHER_LINK, CN, CN) == DROP
 
 
 @pytest.mark.parametrize(
