@@ -101,6 +101,16 @@ class UnroutePrefix:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptSources:
+    """Packets that come through the tunnel of `peer` from these prefixes, from now on or no more;
+    all others are dropped."""
+
+    peer: IPv6Address
+    came: tuple[IPv6Network, ...]
+    left: tuple[IPv6Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class InstallFlow:
     """Classify packets that match `entry`, from the next ForwardFlows on that gives it a path;
     `key` names the flow in this LMA. A later one with the same key replaces it."""
@@ -328,6 +338,7 @@ Action = (
     | RoutePrefix
     | BlockPrefix
     | UnroutePrefix
+    | AcceptSources
     | InstallFlow
     | RemoveFlow
     | ForwardFlows

@@ -165,7 +165,8 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     (RFC 5213 section 5.4.1.2 wants this to be configurable). `revoke_on_handover`: the MAG that a
     mobile node leaves is told, or asked (RFC 5846 section 8.1). `data_plane`: who makes the paths,
     and of what: docs/sdn.md. `fabric_interface`: where packets go natively. `authorized_mags` are
-    Proxy-CoAs; those of them that signal from another address have it in `egress_addresses`."""
+    Proxy-CoAs; those of them that signal from another address have it in `egress_addresses`.
+    `internet_interfaces`: where packets from outside the domain arrive (`kernel.source_filter`)."""
 
     address: IPv6Address
     prefix_pool: IPv6Network
@@ -176,6 +177,7 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     data_plane: Mode = "tunnel"
     controller: ControllerConfig | None = None
     fabric_interface: str | None = None
+    internet_interfaces: tuple[str, ...] = ()
     # RFC 5213 section 9.1
     min_delay_before_bce_delete_ms: Milliseconds = 10_000
     max_delay_before_new_bce_assign_ms: Milliseconds = 1_500

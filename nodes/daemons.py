@@ -46,6 +46,7 @@ from nodes.kernel.sockets import (
     MobilitySocket,
     interface_with,
 )
+from nodes.kernel.source_filter import SourceFilter
 from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
 from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
@@ -91,11 +92,14 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
         labels=config.data_plane == "sdn-assisted",
         holds=any(policy.hold_ms for policy in config.mobile_nodes.values()),
     )
+    sources = SourceFilter(config, forwarding.tunnel)
     northbound: NorthboundClient | None = None
     watch = UplinkWatch() if following else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
+            # While the tunnel is there, and open.
+            sources.perform(action)
             forwarding.perform(action)
             if northbound is not None:
                 northbound.perform(action)
@@ -129,6 +133,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
             if northbound is not None:
                 northbound.close()
             forwarding.close()
+            sources.close()
             if watch is not None:
                 watch.close()
 

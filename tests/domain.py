@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from nodes.actions import (
     NOBODY,
+    AcceptSources,
     Action,
     Advertise,
     BlockPrefix,
@@ -128,6 +129,7 @@ class Forwarding:
     routes: dict[IPv6Network, IPv6Address | None] = field(default_factory=dict)
     flows: dict[int, InstallFlow] = field(default_factory=dict)
     targets: dict[int, tuple[IPv6Address, ...]] = field(default_factory=dict)
+    sources: set[tuple[IPv6Address, IPv6Network]] = field(default_factory=set)
     labels: dict[int, int] = field(default_factory=dict)
     holds: dict[int, list[Action]] = field(default_factory=dict)
     hosted: set[tuple[str, IPv6Network]] = field(default_factory=set)
@@ -144,11 +146,17 @@ class Forwarding:
                 _require(peer in self.tunnels, action)
                 _require(peer not in self.routes.values(), action)
                 _require(all(peer not in path for path in self.targets.values()), action)
+                _require(all(peer != tunnel for tunnel, _ in self.sources), action)
                 _require(peer not in self.through.values(), action)
                 self.tunnels.remove(peer)
             case RoutePrefix(prefix, proxy_coa):
                 _require(proxy_coa in self.tunnels or proxy_coa == FABRIC_GATEWAY, action)
                 self.routes[prefix] = proxy_coa
+            case AcceptSources(peer, came, left):
+                _require(peer in self.tunnels, action)
+                gone, new = {(peer, prefix) for prefix in left}, {(peer, prefix) for prefix in came}
+                _require(gone <= self.sources and not new & self.sources, action)
+                self.sources = self.sources - gone | new
             case BlockPrefix(prefix):
                 self.routes[prefix] = None
             case UnroutePrefix(prefix):

@@ -156,6 +156,14 @@ def _check_default_path(world: World) -> None:
     assert kernel.routes == wanted, "routes follow the binding cache"
     assert kernel.tunnels >= {entry.proxy_coa for entry in bindings if entry.registered}
     assert kernel.tunnels <= {entry.proxy_coa for entry in bindings}, "no tunnel without a use"
+    sources = {
+        (entry.proxy_coa, prefix)
+        for entry in bindings
+        for other in bindings
+        if other.mn_id == entry.mn_id
+        for prefix in _all_of(other)
+    }
+    assert kernel.sources == sources, "a MAG sends for its own mobile nodes only"
     deciding = {
         mn_id
         for mn_id, policy in zip(MOBILE_NODES, world.plan.policies, strict=True)

@@ -19,7 +19,8 @@ def check_empty(world: World) -> None:
     for name, node in world.nodes.items():
         if name not in MOBILE_NODES:
             kernel = node.kernel
-            left = (kernel.tunnels, kernel.routes, kernel.flows, kernel.hosted, kernel.watched)
+            forwarding = (kernel.tunnels, kernel.routes, kernel.flows, kernel.hosted)
+            left = (*forwarding, kernel.watched, kernel.sources)
             assert not any(left), f"{name}: {left}"
     for name in ("lma", *MAGS):
         for path, count in sizes(world.nodes[name].core):

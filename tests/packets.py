@@ -74,6 +74,10 @@ def up(world: World, mn_id: str, packet: PacketFields) -> bool:
     anchor: Forwarding = world.lma.kernel
     if MAGS[mag] not in anchor.tunnels:
         return False
+    if not any(
+        peer == MAGS[mag] and packet.destination in prefix for peer, prefix in anchor.sources
+    ):
+        return False
     if any(packet.destination in prefix for prefix in anchor.watched):
         up = packet.reversed()
         world.act("lma", lambda core, now: core.uplink_seen(up, MAGS[mag], now))

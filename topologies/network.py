@@ -18,6 +18,7 @@ from typing import Any, Literal
 from topologies import netlink
 from topologies.crowd import expanded
 from topologies.hosts import NamespaceHost, PlannedIntf, SwitchNode, VethLink, set_sysctls
+from topologies.ingress import source_rules
 from topologies.model import Direction, Link, Role, Topology
 from topologies.namespaces import create, inside, socket_in
 from topologies.plan import (
@@ -240,6 +241,7 @@ class Network:
             netlink.add_route(route.network, route.gateway, index[route.interface])
             for route in self._plan.routes[node]
         ]
+        requests += source_rules(self.topology, node)
         for name, link in self._plan.links[node].items():
             for direction, shape in zip(DIRECTIONS, (link.downlink, link.uplink), strict=True):
                 if self._sender(name, direction) == node:

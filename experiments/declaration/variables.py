@@ -29,6 +29,7 @@ _OF_THE_RUN = frozenset(
         "accesses",
         "authorized_mags",
         "egress_addresses",
+        "internet_interfaces",
         "proxy_coa",
         "lma",
         "access_interfaces",

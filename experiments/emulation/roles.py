@@ -26,6 +26,7 @@ from nodes.strict import to_builtins
 from nodes.wire.messages import AccessTechnology, HandoffHint
 from topologies.crowd import expanded, mobile_nodes, numbered
 from topologies.fabric import fabric_description
+from topologies.ingress import internet_interfaces
 from topologies.model import Link, Role, Topology
 from topologies.plan import LOGICAL_INTERFACE, MAG_MAC, end_address, mac
 from topologies.switching import datapath_ids, switch_of
@@ -125,6 +126,7 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         data_plane=protocol.data_plane,
         controller=_northbound(spec),
         fabric_interface=_fabric_interface(spec, lma),
+        internet_interfaces=internet_interfaces(topology, lma),
         ipsec=_ipsec(spec, lma, control_socket.parent),
     )
     layer_2 = protocol.attachment == "layer-2"

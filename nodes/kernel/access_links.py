@@ -8,6 +8,7 @@ from ipaddress import IPv6Address
 
 from nodes.actions import Action, Advertise, Instant, ProbeNeighbour, TearDownLink, UseLinkLocal
 from nodes.config import MagConfig
+from nodes.kernel.neighbour_limit import NeighbourLimit
 from nodes.kernel.routing import Routing
 from nodes.kernel.sockets import DiscoverySocket, interface_with
 from nodes.link_layer import link_local_address
@@ -36,6 +37,7 @@ class AccessLinks:
         self._advertised_mtu = advertised_mtu
         self._routing = Routing()
         self._discovery = DiscoverySocket((ROUTER_SOLICITATION, NEIGHBOUR_ADVERTISEMENT))
+        self._limit = NeighbourLimit(config.interfaces)
         for interface in config.interfaces:
             self._address(interface)
 
@@ -75,6 +77,7 @@ class AccessLinks:
                 core.neighbour_advertised(interface, message.target, now())
 
     def close(self) -> None:
+        self._limit.close()
         self._discovery.close()
         self._routing.close()
 

@@ -37,12 +37,21 @@ NFPROTO_IPV6 = 10
 NFTA_SET_ELEM_LIST_TABLE, NFTA_SET_ELEM_LIST_SET, NFTA_SET_ELEM_LIST_ELEMENTS = 1, 2, 3
 NFTA_LIST_ELEM, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_DATA, NFTA_DATA_VALUE = 1, 1, 2, 1
 SO_SNDBUFFORCE = 32
+IFNAMSIZ = 16
 # A transaction is one message to the kernel, which has to fit into the socket's buffer; the
 # elements of one request have to fit into an attribute of 65,535 octets.
 SEND_BUFFER_BYTES = 1 << 24
 AT_ONCE = 500
 
-Key = int | IPv6Address | FiveTuple
+
+class TunnelSource(NamedTuple):
+    """Whence a packet comes: interface, and the first address of a prefix."""
+
+    interface: str
+    prefix: IPv6Address
+
+
+Key = int | IPv6Address | FiveTuple | TunnelSource
 
 
 class ElementChange(NamedTuple):
@@ -147,6 +156,8 @@ def _packed(key: Key) -> bytes:
         return struct.pack("=I", key)
     if isinstance(key, IPv6Address):
         return key.packed
+    if isinstance(key, TunnelSource):
+        return struct.pack(f"={IFNAMSIZ}s", key.interface.encode()) + key.prefix.packed
     ports = (key.source_port, key.destination_port)
     return (
         key.source.packed + key.destination.packed + struct.pack(">B3xH2xH2x", key.protocol, *ports)
@@ -158,4 +169,6 @@ def _words(key: Key) -> str:
         return f"{key:#x}"
     if isinstance(key, IPv6Address):
         return str(key)
+    if isinstance(key, TunnelSource):
+        return f'"{key.interface}" . {key.prefix}'
     return " . ".join(str(part) for part in key)

@@ -23,6 +23,7 @@ from nodes.lma.handovers import Handovers
 from nodes.lma.held_requests import HeldRequest, HeldRequests
 from nodes.lma.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
 from nodes.lma.registration_checks import check, look_up_keys
+from nodes.lma.uplink_sources import UplinkSources
 from nodes.mag.proxy_binding_acknowledgement import acknowledge
 from nodes.wire.messages import LIFETIME_UNIT_S, ProxyBindingStatus, ProxyBindingUpdate
 from nodes.wire.options import (
@@ -57,6 +58,7 @@ class ProxyRegistration:
         self._outbox = outbox
         self._prefixes = PrefixAllocation(config, bindings)
         self._default_path = DefaultPath()
+        self._sources = UplinkSources()
         self.held = HeldRequests()
         self.handovers = Handovers()
 
@@ -318,12 +320,14 @@ class ProxyRegistration:
     def refresh_routes(self) -> None:
         """The prefixes that MAGs route for flows changed, and with them what there is to route."""
         self._outbox.put(*self._default_path.refresh_routes(self._bindings))
+        self._outbox.put(*self._sources.refresh(self._bindings))
 
     def _synchronise(self, mn_id: str) -> None:
         """Make forwarding agree with the binding cache: tunnels, then routes, then flows, and only
         then take down what nothing points to any more."""
         self._outbox.put(*self._default_path.open_tunnels(self._bindings))
         self._outbox.put(*self._default_path.refresh_routes(self._bindings, mn_id))
+        self._outbox.put(*self._sources.refresh(self._bindings, mn_id))
         self._flows.refresh(mn_id)
         self._outbox.put(*self._default_path.close_tunnels(self._bindings))
 

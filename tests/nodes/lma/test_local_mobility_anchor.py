@@ -96,7 +96,7 @@ def test_forwarding_is_there_before_the_acknowledgement_rfc5213_5_3_2_steps_5_to
     domain: type[Domain],
 ) -> None:
     kinds = [type(action).__name__ for action in domain.lma().receive(domain.pbu())]
-    assert kinds == ["OpenTunnel", "RoutePrefix", "Log", "Send"]
+    assert kinds == ["OpenTunnel", "RoutePrefix", "AcceptSources", "Log", "Send"]
 
 
 def test_prefixes_run_out_rfc5213_5_3_2_step_2(domain: type[Domain]) -> None:

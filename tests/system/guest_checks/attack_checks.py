@@ -1,0 +1,201 @@
+"""Courses with an attacker on the Internet, at a MAG or in the core, for captures to judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Any
+
+from experiments.emulation.roles import mn_id
+from nodes.wire.messages import (
+    ProxyBindingUpdate,
+    UpdateNotification,
+)
+from tests.system.guest_checks.forgery import (
+    Attacker,
+    Wiretap,
+    fma,
+    fmi,
+    pbu,
+    signal,
+    tunnel,
+)
+from tests.system.guest_checks.forwarding_checks import SPOOFED_PORT, _datagram, _socket
+from tests.system.guest_checks.scenario import LINKS, Scenario, scenario
+from topologies.plan import mac
+
+MN, OTHER = mn_id(1), mn_id(2)
+LMA, MAG1, MAG2 = (IPv6Address(f"2001:db8:{n}::1") for n in (10, 11, 12))
+CN = IPv6Address("2001:db8:1::2")
+FIRST_S, STEP_S = 4.0, 0.1
+MOVE_S, GUESS_S, HEARD_S = 7.0, 7.1, 7.5
+OTHERS_LINKS = (*LINKS, ("mn2", "mn2-wlan2"))
+
+
+def _attach(course: Scenario) -> dict[str, IPv6Network]:
+    """Both accesses of the first mobile node, and the WLAN of the second, if there is one; returns
+    the prefix of each."""
+    if "mn2" in course.network.topology.nodes:
+        course.network.set_access("wlan2", True)
+    course.attach()
+    names = {(MN, "wlan"): "wlan", (MN, "cell"): "cell", (OTHER, "wlan"): "other"}
+    return {
+        names[entry["mn"], entry["access"]]: IPv6Network(entry["prefixes"][0])
+        for entry in course.ask("bindings")
+    }
+
+
+def _case(number: int, source: IPv6Address, to: IPv6Address) -> bytes:
+    return _datagram(source, to, f"case {number}".encode())
+
+
+def _carry_out(
+    course: Scenario, attacker: Attacker, packets: Collection[Callable[[], bytes]]
+) -> None:
+    """Each is made when it is sent, for it says when that was."""
+    for number, make in enumerate(packets):
+        course.until(FIRST_S + number * STEP_S)
+        attacker.send(make())
+    course.until(FIRST_S + len(packets) * STEP_S)
+
+
+def from_the_internet(folder: Path) -> dict[str, Any]:
+    """All that needs another's source address, and a guess of an FMA that has all right: the CN is
+    told the sequence number while the answer of the MAG is lost."""
+    with scenario(folder) as course:
+        prefix = _attach(course)
+        course.start_traffic()
+        home = prefix["wlan"][1]
+        attacker = Attacker(course, "cn", "cn-lma")
+        before = course.ask("bindings")
+        cases = {
+            "take-over": lambda: signal(pbu(MN, prefix["wlan"], handoff=3), MAG2, LMA),
+            "new session": lambda: signal(pbu(OTHER), MAG2, LMA),
+            "end": lambda: signal(pbu(MN, prefix["wlan"], handoff=4, lifetime=0), MAG1, LMA),
+            "as itself": lambda: signal(pbu(OTHER), CN, LMA),
+            "FMI": lambda: signal(fmi(MN, prefix["wlan"]), LMA, MAG2),
+            "tunnel to the LMA": lambda: tunnel(MAG1, LMA, _case(0, home, CN)),
+            "tunnel to the MAG": lambda: tunnel(LMA, MAG1, _case(1, CN, home)),
+            "as the mobile node": lambda: _case(2, home, prefix["cell"][1]),
+            "as the MAG": lambda: _case(3, MAG2, home),
+            # So that it is seen that these packets arrive at all.
+            "right": lambda: _case(4, CN, home),
+        }
+        sink = _socket(course, "mn", home, SPOOFED_PORT)
+        _carry_out(course, attacker, cases.values())
+        after = course.ask("bindings")
+        tap = Wiretap(course, "mag2", "mag2-core")
+        course.lose("core-mag2", "up", 1.0)
+        course.until(MOVE_S)
+        course.order("a", "cell")
+        course.until(GUESS_S)
+        ((asked, _),) = tap.signalling(UpdateNotification, outbound=False)
+        attacker.send(signal(fma(MN, asked.sequence), MAG2, LMA))
+        course.until(HEARD_S)
+        course.lose("core-mag2", "up", 0.0)
+        course.until(9.0)
+        for thing in (attacker, tap, sink):
+            thing.close()
+        return {
+            "start_ns": course.unix_ns,
+            "cases": list(cases),
+            "before": before,
+            "after": after,
+            "answers": course.answers(1),
+        }
+
+
+def from_a_mag(folder: Path) -> dict[str, Any]:
+    """MAG2, where the second mobile node has never been, against its session at MAG1."""
+    with scenario(folder, OTHERS_LINKS) as course:
+        prefix = _attach(course)
+        attacker = Attacker(course, "mag2", "core-mag2")
+        before = course.ask("bindings")
+        home, end = prefix["other"][1], {"handoff": 4, "lifetime": 0}
+        topology = course.network.topology
+        link = next(name for name, link in topology.links.items() if link.access == "wlan2")
+        who = {"link_layer": bytes.fromhex(mac(topology, link, "mn2").replace(":", ""))}
+        cases = {
+            "end, as itself": lambda: signal(pbu(OTHER, prefix["other"], **end, **who), MAG2, LMA),
+            "end, by claim": lambda: signal(
+                pbu(OTHER, prefix["other"], claim=MAG1, **end, **who), MAG2, LMA
+            ),
+            "renew, by claim": lambda: signal(
+                pbu(OTHER, prefix["other"], handoff=5, claim=MAG1, **who), MAG2, LMA
+            ),
+            "end, as the other": lambda: signal(
+                pbu(OTHER, prefix["other"], **end, **who), MAG1, LMA
+            ),
+            "FMI, as itself": lambda: signal(fmi(OTHER, prefix["cell"]), MAG2, MAG1),
+            "FMI, as the LMA": lambda: signal(fmi(OTHER, prefix["cell"]), LMA, MAG1),
+            "source of another's node": lambda: tunnel(MAG2, LMA, _case(0, home, CN)),
+            "source of nobody": lambda: tunnel(
+                MAG2, LMA, _case(1, IPv6Address("2001:db8:bad::1"), CN)
+            ),
+            "tunnel of the other": lambda: tunnel(MAG1, LMA, _case(2, home, CN)),
+            "into the other, as itself": lambda: tunnel(MAG2, MAG1, _case(3, CN, home)),
+            "into the other, as the LMA": lambda: tunnel(LMA, MAG1, _case(4, CN, home)),
+            # So that it is seen that these packets arrive at all.
+            "right": lambda: tunnel(MAG2, LMA, _case(5, prefix["cell"][1], CN)),
+            "right, its node's other prefix": lambda: tunnel(
+                MAG2, LMA, _case(6, prefix["wlan"][1], CN)
+            ),
+        }
+        sinks = [
+            _socket(course, "cn", CN, SPOOFED_PORT),
+            _socket(course, "mn2", home, SPOOFED_PORT),
+        ]
+        _carry_out(course, attacker, cases.values())
+        for thing in (attacker, *sinks):
+            thing.close()
+        return {
+            "start_ns": course.unix_ns,
+            "cases": list(cases),
+            "before": before,
+            "after": course.ask("bindings"),
+        }
+
+
+def replayed(folder: Path) -> dict[str, Any]:
+    """Somebody in the core sends the messages of a registration and of a move once more, octet by
+    octet: while its timestamp is within the LMA's window, and later."""
+    with scenario(folder) as course:
+        to_lma, to_mag = Attacker(course, "core", "lma-core"), Attacker(course, "core", "core-mag2")
+        tap = Wiretap(course, "core", "core-mag2")
+        for access, at_s in (("wlan", 1.0), ("cell", 2.0)):
+            course.until(at_s)
+            course.network.set_access(access, True)
+        course.until(2.1)
+        (registration,) = (data for _, data in tap.signalling(ProxyBindingUpdate, outbound=False))
+        to_lma.send(registration)
+        prefix = _attach(course)
+        course.start_traffic()
+        course.until(4.0)
+        to_lma.send(registration)
+        course.until(MOVE_S)
+        course.order("a", "cell")
+        (moved,) = course.answers(1)
+        course.until(MOVE_S + 0.1)
+        seen = list(tap.packets(outbound=True))
+        course.until(MOVE_S + 0.2)
+        course.order("a", "wlan")
+        (back,) = course.answers(1)
+        course.until(MOVE_S + 0.5)
+        states = [course.ask("bindings"), course.ask("flows")]
+        (notification,) = (data for data in seen if data[6] == 135 and data[42] == 19)
+        to_mag.send(notification)
+        to_lma.send(registration)
+        course.until(MOVE_S + 1.0)
+        answer = signal(fma(MN, int.from_bytes(notification[46:48], "big")), MAG2, LMA)
+        to_lma.send(answer)
+        course.until(MOVE_S + 1.5)
+        for thing in (to_lma, to_mag, tap):
+            thing.close()
+        return {
+            "start_ns": course.unix_ns,
+            "prefix": str(prefix["wlan"]),
+            "answers": [moved, back],
+            "before": states,
+            "after": [course.ask("bindings"), course.ask("flows")],
+        }
