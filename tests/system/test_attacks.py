@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from experiments.engines.kernel_cache import Kernel
+from nodes.kernel.neighbour_limit import NEIGHBOURS
 from nodes.wire.tool import decode_capture
 from tests.system import wire
-from tests.system.guest_checks.attack_checks import FIRST_S, GUESS_S, HEARD_S, STEP_S
+from tests.system.guest_checks.attack_checks import ADDRESSES, FIRST_S, GUESS_S, HEARD_S, STEP_S
 from tests.system.guests import carry_out_check, make_job, put_job
 
 LMA, MAG1, MAG2 = (f"2001:db8:{number}::1" for number in (10, 11, 12))
@@ -181,3 +182,64 @@ def test_replayed_fma_is_discarded(replay: Attack) -> None:
     # That of the replayed FMI, and the replayed one.
     assert events.count('"fma-discarded"') == 2
     replay.assert_nothing_happened()
+
+
+@pytest.fixture(scope="module")
+def access(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> Attack:
+    return attack(kernel, tmp_path_factory.mktemp("access"), "from_an_access", TWO_NODES)
+
+
+@pytest.mark.parametrize(
+    "case", ["PBU, as itself", "PBU, as the MAG", "FMI, as itself", "FMI, as the LMA"]
+)
+def test_a_mobile_node_can_not_signal(access: Attack, case: str) -> None:
+    """With an address of its own it reaches the LMA, as any correspondent would, and is refused;
+    a MAG never takes what comes from an access link for itself."""
+    name = "ProxyBindingUpdate" if case.startswith("PBU") else "UpdateNotification"
+    assert len(access.signalling("mn-cell", name, case)) == 1
+    assert access.statuses(case) == ([154] if case == "PBU, as itself" else [])
+    assert access.signalling("core-mag2", "UpdateNotificationAcknowledgement") == []
+    access.assert_nothing_happened()
+
+
+def test_signalling_from_the_access_link_is_not_heard(access: Attack) -> None:
+    """Even to the MAG's address on that link: messages come to the Proxy-CoA."""
+    assert access.signalling("mn-cell", "UpdateNotificationAcknowledgement") == []
+    events = (access.folder / "events" / "mag2.jsonl").read_text()
+    assert '"flow-mobility"' not in events
+    access.assert_nothing_happened()
+
+
+def test_a_mobile_node_can_not_inject_into_tunnels(access: Attack) -> None:
+    """Nor send from the address of another (RFC 5213 section 6.10.5)."""
+    assert access.seen("mn-cell", outbound=True) == [0, 1, 2, 3, 4, 5]
+    assert access.seen("cn-lma", outbound=False) == [4]
+    assert access.seen("mn2-wlan2", outbound=False) == [5]
+
+
+def test_router_advertisements_reach_no_other_node(access: Attack) -> None:
+    """RFC 4861 section 6.1.2: a MAG forwards none from a link-local address, and one from another
+    has a hop limit that isn't 255 any more, so that it isn't one."""
+    others = []
+    for link in ("mn2-wlan2", "mn2-cell2"):
+        for found in wire.at(
+            wire.read(access.folder / "wire" / f"{link}.pcapng"), link, outbound=False
+        ):
+            if found.next_header == wire.ICMPV6 and found.payload[0] in (134, 136):
+                others.append((found.payload[0], str(found.source), found.hop_limit))
+    forged = [entry for entry in others if entry[1] != "fe80::200:5eff:fe00:5213"]
+    assert [kind for kind, _, _ in forged] == [134, 136]
+    assert all(hop_limit < 255 for _, _, hop_limit in forged)
+    # Neither the node nor the MAG has another address or route for it.
+    access.assert_nothing_happened()
+
+
+def test_neighbours_of_one_link_do_not_fill_the_table(kernel: Kernel, tmp_path: Path) -> None:
+    """RFC 6583: whoever comes afterwards is served."""
+    found = attack(kernel, tmp_path, "neighbours", TWO_NODES, {"warm": False})
+    assert found.result["entries"]["mag2-cell"] <= NEIGHBOURS + 2
+    assert found.seen("cn-lma", outbound=True) == [0]
+    assert found.seen("mn2-cell2", outbound=False) == [0]
+    cell = wire.at(wire.read(found.folder / "wire" / "mn-cell.pcapng"), "mn-cell", outbound=True)
+    sources = {datagram.source for datagram in cell if str(datagram.source).startswith("fe80::bad")}
+    assert len(sources) == ADDRESSES

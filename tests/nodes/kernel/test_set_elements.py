@@ -22,6 +22,7 @@ from nodes.kernel.set_elements import (
     ElementChange,
     ElementChannel,
     ElementsRefused,
+    TunnelSource,
 )
 
 FOUND = FiveTuple(IPv6Address("2001:db8::1"), IPv6Address("2001:db8::2"), 17, 5001, 0x1234)
@@ -100,6 +101,15 @@ def test_parts_of_a_key_take_four_octets_each(kernel: Kernel) -> None:
     ((key, _),) = _elements(kernel.requests[1][2])[2]
     addresses = FOUND.source.packed + FOUND.destination.packed
     assert key == addresses + bytes.fromhex("11000000 13890000 12340000")
+
+
+def test_an_interface_takes_16_octets(kernel: Kernel) -> None:
+    source = TunnelSource("mag12", IPv6Address("2001:db8:100::"))
+    change = ElementChange(True, "sources", source)
+    ElementChannel("ip6 t").run([change])
+    ((key, _),) = _elements(kernel.requests[1][2])[2]
+    assert key == b"mag12" + bytes(11) + source.prefix.packed
+    assert change.command("ip6 t") == 'add element ip6 t sources { "mag12" . 2001:db8:100:: }'
 
 
 def test_elements_of_a_kind_go_together_as_many_as_an_attribute_holds(kernel: Kernel) -> None:

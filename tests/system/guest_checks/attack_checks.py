@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+from collections import Counter
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
 from experiments.emulation.roles import mn_id
+from nodes.neighbour_discovery import (
+    ALL_NODES,
+    NeighbourAdvertisement,
+    NeighbourDiscovery,
+    NeighbourSolicitation,
+    PrefixInformation,
+    RouterAdvertisement,
+    encode,
+)
 from nodes.wire.messages import (
     ProxyBindingUpdate,
     UpdateNotification,
@@ -17,17 +30,26 @@ from tests.system.guest_checks.forgery import (
     Wiretap,
     fma,
     fmi,
+    packet,
     pbu,
     signal,
     tunnel,
 )
-from tests.system.guest_checks.forwarding_checks import SPOOFED_PORT, _datagram, _socket
+from tests.system.guest_checks.forwarding_checks import (
+    SPOOFED_PORT,
+    _datagram,
+    _ones_complement_sum,
+    _socket,
+)
 from tests.system.guest_checks.scenario import LINKS, Scenario, scenario
+from topologies.namespaces import inside
 from topologies.plan import mac
 
 MN, OTHER = mn_id(1), mn_id(2)
 LMA, MAG1, MAG2 = (IPv6Address(f"2001:db8:{n}::1") for n in (10, 11, 12))
 CN = IPv6Address("2001:db8:1::2")
+ICMPV6 = 58
+ADDRESSES, SOLICITING_S = 1500, 2.5
 FIRST_S, STEP_S = 4.0, 0.1
 MOVE_S, GUESS_S, HEARD_S = 7.0, 7.1, 7.5
 OTHERS_LINKS = (*LINKS, ("mn2", "mn2-wlan2"))
@@ -43,6 +65,7 @@ def _attach(course: Scenario) -> dict[str, IPv6Network]:
     return {
         names[entry["mn"], entry["access"]]: IPv6Network(entry["prefixes"][0])
         for entry in course.ask("bindings")
+        if (entry["mn"], entry["access"]) in names
     }
 
 
@@ -199,3 +222,126 @@ def replayed(folder: Path) -> dict[str, Any]:
             "before": states,
             "after": [course.ask("bindings"), course.ask("flows")],
         }
+
+
+def _on_the_link(
+    source: IPv6Address, message: NeighbourDiscovery, to: IPv6Address, hop_limit: int = 255
+) -> bytes:
+    """With addresses that a node wouldn't encode it for, too."""
+    data = encode(message, IPv6Address("fe80::1"), _right_destination(message))
+    data = data[:2] + bytes(2) + data[4:]
+    return packet(
+        source, to, ICMPV6, data[:2] + _icmp_checksum(source, to, data) + data[4:], hop_limit
+    )
+
+
+def _right_destination(message: NeighbourDiscovery) -> IPv6Address:
+    return ALL_NODES if isinstance(message, RouterAdvertisement) else IPv6Address("fe80::2")
+
+
+def from_an_access(folder: Path) -> dict[str, Any]:
+    """The first mobile node on its cellular access, against the second one, MAGs and LMA."""
+    with scenario(folder, (*OTHERS_LINKS, ("mn2", "mn2-cell2"))) as course:
+        course.network.set_access("cell2", True)
+        prefix = _attach(course)
+        attacker = Attacker(course, "mn", "cell")
+        before = course.ask("bindings")
+        home, other = prefix["cell"][1], prefix["other"][1]
+        mag_here = IPv6Address("fe80::200:5eff:fe00:5213")
+        own = course.network.link_local("cell", "mn")
+        bad = PrefixInformation(IPv6Network("2001:db8:bad::/64"), 3600, 3600)
+        advertisement = RouterAdvertisement(1800, (bad,), source_link_layer_address=bytes(6))
+        cases = {
+            "PBU, as itself": lambda: signal(pbu(OTHER), home, LMA),
+            "PBU, as the MAG": lambda: signal(pbu(OTHER), MAG2, LMA),
+            "FMI, as itself": lambda: signal(fmi(MN, prefix["wlan"]), home, MAG2),
+            "FMI, as the LMA": lambda: signal(fmi(MN, prefix["wlan"]), LMA, MAG2),
+            "FMI, on the link": lambda: signal(fmi(MN, prefix["wlan"]), own, mag_here),
+            "tunnel to the LMA": lambda: tunnel(home, LMA, _case(0, other, CN)),
+            "tunnel to the MAG": lambda: tunnel(home, MAG1, _case(1, CN, other)),
+            "tunnel, as the LMA": lambda: tunnel(LMA, MAG2, _case(2, CN, other)),
+            "source of the other": lambda: _case(3, other, CN),
+            "RA to all": lambda: _on_the_link(mag_here, advertisement, ALL_NODES),
+            "RA to the MAG": lambda: _on_the_link(own, advertisement, mag_here),
+            "RA to the other": lambda: _on_the_link(mag_here, advertisement, other),
+            "RA to the other, routed": lambda: _on_the_link(home, advertisement, other),
+            "NA to the other": lambda: _on_the_link(
+                home, NeighbourAdvertisement(other, override=True), other
+            ),
+            # So that it is seen that these packets arrive at all.
+            "right": lambda: _case(4, home, CN),
+            "right, to the other": lambda: _case(5, home, other),
+        }
+        sinks = [
+            _socket(course, "cn", CN, SPOOFED_PORT),
+            _socket(course, "mn2", other, SPOOFED_PORT),
+        ]
+        addresses = [_addresses(course, node) for node in ("mag2", "mn2")]
+        _carry_out(course, attacker, cases.values())
+        for thing in (attacker, *sinks):
+            thing.close()
+        return {
+            "start_ns": course.unix_ns,
+            "cases": list(cases),
+            "before": [before, *addresses],
+            "after": [
+                course.ask("bindings"),
+                *(_addresses(course, node) for node in ("mag2", "mn2")),
+            ],
+        }
+
+
+def _addresses(course: Scenario, node: str) -> list[str]:
+    """And routes."""
+    with inside(course.network.namespace(node)):
+        names = ("if_inet6", "ipv6_route")
+        lines = [Path(f"/proc/thread-self/net/{name}").read_text().splitlines() for name in names]
+    # The last four columns of a route before its interface are counters and flags.
+    return sorted(lines[0]) + sorted(" ".join(line.split()[:5]) for line in lines[1])
+
+
+def neighbours(folder: Path) -> dict[str, Any]:
+    """The first mobile node solicits from 1,500 addresses, and has as many answered; the second
+    comes to the same MAG. Neighbours aren't known from the start."""
+    with scenario(folder, (*OTHERS_LINKS, ("mn2", "mn2-cell2"))) as course:
+        _attach(course)
+        course.start_traffic()
+        attacker = Attacker(course, "mn", "cell")
+        mag_here = IPv6Address("fe80::200:5eff:fe00:5213")
+        course.until(4.0)
+        for number in range(ADDRESSES):
+            source = IPv6Address(f"fe80::bad:{number:x}")
+            mac_address = (0x0200_0BAD_0000 + number).to_bytes(6, "big")
+            message = NeighbourSolicitation(mag_here, mac_address)
+            attacker.send(_on_the_link(source, message, mag_here))
+            echo = bytes([128, 0, 0, 0, 0, 1, 0, 1])
+            checksum = _icmp_checksum(source, mag_here, echo)
+            attacker.send(packet(source, mag_here, ICMPV6, echo[:2] + checksum + echo[4:]))
+            if number % 10 == 9:
+                course.until(4.0 + SOLICITING_S * number / ADDRESSES)
+        course.until(6.6)
+        entries = _neighbours(course, "mag2")
+        course.network.set_access("cell2", True)
+        course.until(7.5)
+        found = [entry for entry in course.ask("bindings") if entry["mn"] == OTHER]
+        (home,) = (IPv6Network(e["prefixes"][0])[1] for e in found if e["access"] == "cell")
+        sink = _socket(course, "mn2", home, SPOOFED_PORT)
+        outside = Attacker(course, "cn", "cn-lma")
+        outside.send(_case(0, CN, home))
+        course.until(8.5)
+        for thing in (attacker, outside, sink):
+            thing.close()
+        return {"start_ns": course.unix_ns, "cases": [], "entries": entries}
+
+
+def _neighbours(course: Scenario, node: str) -> dict[str, int]:
+    """How many entries the kernel has, by interface."""
+    namespace = f"/proc/{os.getpid()}/fd/{course.network.namespace(node)}"
+    command = ["nsenter", f"--net={namespace}", "ip", "-6", "-j", "neigh", "show", "nud", "all"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(Counter(entry["dev"] for entry in json.loads(shown.stdout)))
+
+
+def _icmp_checksum(source: IPv6Address, to: IPv6Address, message: bytes) -> bytes:
+    pseudo = source.packed + to.packed + len(message).to_bytes(4, "big") + ICMPV6.to_bytes(4, "big")
+    return (~_ones_complement_sum(pseudo + message) & 0xFFFF).to_bytes(2, "big")
