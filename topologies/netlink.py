@@ -21,7 +21,6 @@ from nodes.kernel.netlink import (
     NLM_F_EXCL,
     NLM_F_REPLACE,
     RTM_NEWLINK,
-    NetlinkError,
     Request,
     add_address,
     attribute,
@@ -35,6 +34,7 @@ from nodes.kernel.netlink import (
     text,
     u32,
 )
+from nodes.kernel.netlink_replies import NetlinkError
 from topologies.model import Direction
 from topologies.namespaces import socket_in
 from topologies.plan import netem_limit

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from collections.abc import Iterator
 
 from nodes.kernel.netlink import (
     IFLA_IFNAME,
-    NLMSG_HEADER_BYTES,
     RTM_DELLINK,
     RTM_NEWADDR,
     RTM_NEWLINK,
-    attributes,
     ifinfo,
 )
+from nodes.kernel.netlink_replies import MalformedReply, attributes, fields, replies
 
 RTMGRP_LINK, RTMGRP_IPV6_IFADDR = 0x1, 0x100
 RTM_DELADDR = 21
@@ -46,8 +44,12 @@ class LinkMonitor:
             except OSError:  # ENOBUFS: events were lost
                 changed = None
                 continue
-            if changed is not None:
-                changed.update(interfaces_of(data))
+            try:
+                names = set(interfaces_of(data))
+            except MalformedReply:
+                changed = None
+            else:
+                changed = None if changed is None else changed | names
 
     def close(self) -> None:
         self._socket.close()
@@ -55,16 +57,12 @@ class LinkMonitor:
 
 def interfaces_of(data: bytes) -> Iterator[str]:
     """The interfaces that events are about, by name; those of addresses that have gone with their
-    addresses are left out, for they have an event of their own."""
-    offset = 0
-    while offset + NLMSG_HEADER_BYTES <= len(data):
-        length, kind = struct.unpack_from("=IH", data, offset)
-        body = data[offset + NLMSG_HEADER_BYTES : offset + length]
-        if kind in (RTM_NEWLINK, RTM_DELLINK):
-            name = dict(attributes(body[len(ifinfo()) :])).get(IFLA_IFNAME, b"")
-            yield name.rstrip(b"\0").decode()
-        elif kind in (RTM_NEWADDR, RTM_DELADDR):
-            (index,) = struct.unpack_from("=4xI", body)
-            with contextlib.suppress(OSError):
+    addresses are left out, for they have an event of their own. Raises MalformedReply."""
+    for reply in replies(data):
+        if reply.kind in (RTM_NEWLINK, RTM_DELLINK):
+            name = dict(attributes(reply.body[len(ifinfo()) :])).get(IFLA_IFNAME, b"")
+            yield name.rstrip(b"\0").decode(errors="replace")
+        elif reply.kind in (RTM_NEWADDR, RTM_DELADDR):
+            (index,) = fields("=4xI", reply.body)
+            with contextlib.suppress(OSError, OverflowError):
                 yield socket.if_indextoname(index)
-        offset += length + -length % 4

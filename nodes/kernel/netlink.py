@@ -15,12 +15,24 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv6Address, IPv6Network
 from typing import NamedTuple
 
+from nodes.kernel.netlink_replies import (
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    Failure,
+    MalformedReply,
+    NetlinkError,
+    attributes,
+    failure_of,
+    fields,
+    number_of,
+    replies,
+)
+
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
-NLMSG_ERROR, NLMSG_DONE, NLMSG_HEADER_BYTES = 2, 3, 16
+NLMSG_HEADER_BYTES = 16
 NLM_F_DUMP = 0x300
 SOL_NETLINK, NETLINK_CAP_ACK, NETLINK_EXT_ACK = 270, 10, 11
-NLM_F_ACK_TLVS, NLMSGERR_ATTR_MSG = 0x200, 1
 NLA_F_NESTED = 0x8000
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR = 16, 17, 18, 20
@@ -61,10 +73,6 @@ class Request(NamedTuple):
     what: str
 
 
-class NetlinkError(OSError):
-    """The kernel refused a request; the message names it and gives the kernel's own words."""
-
-
 class LinkState(NamedTuple):
     """`up`: administratively up and with a carrier."""
 
@@ -91,32 +99,40 @@ def carry_out(channel: socket.socket, requests: Sequence[Request]) -> None:
         b"".join(_message(request, number, NLM_F_ACK) for number, request in enumerate(requests))
     )
     failures = [
-        (number, *failure)
-        for number, failure in _acknowledgements(channel, len(requests))
-        if failure is not None
+        (number, failed)
+        for number, failed in _acknowledgements(channel, len(requests))
+        if failed is not None
     ]
     if failures:
-        number, error, explanation = failures[0]
-        raise _refusal(requests[number], error, explanation)
+        number, failed = failures[0]
+        raise _refusal(requests[number], failed)
 
 
 def link_state(channel: socket.socket, name: str) -> LinkState:
     """The state of an interface. Raises NetlinkError if there is none with that name."""
     request = Request(RTM_GETLINK, 0, ifinfo() + text(IFLA_IFNAME, name), f"find {name}")
     channel.send(_message(request, 0, 0))
+    for reply in replies(_datagram(channel)):
+        if reply.kind == NLMSG_ERROR:
+            raise _refusal(request, failure_of(reply) or Failure(0, ""))
+        if reply.kind != RTM_NEWLINK:
+            break
+        index = fields("=BxHi", reply.body)[2]
+        found = dict(attributes(reply.body[len(ifinfo()) :]))
+        return LinkState(
+            index,
+            found.get(IFLA_ADDRESS, b""),
+            number_of(found, IFLA_MTU),
+            fields("=B", found.get(IFLA_OPERSTATE, b""))[0] == OPERSTATE_UP,
+        )
+    raise MalformedReply(f"no answer to: {request.what}")
+
+
+def _datagram(channel: socket.socket) -> bytes:
     data = channel.recv(65_536)
-    length, kind, flags, _, _ = struct.unpack_from("=IHHII", data)
-    if kind == NLMSG_ERROR:
-        error, explanation = _failure(data[:length], flags) or (0, "")
-        raise _refusal(request, error, explanation)
-    index = struct.unpack_from("=BxHi", data, NLMSG_HEADER_BYTES)[2]
-    found = dict(attributes(data[NLMSG_HEADER_BYTES + len(ifinfo()) : length]))
-    return LinkState(
-        index,
-        found.get(IFLA_ADDRESS, b""),
-        struct.unpack("=I", found[IFLA_MTU])[0],
-        found[IFLA_OPERSTATE][0] == OPERSTATE_UP,
-    )
+    if not data:
+        raise MalformedReply("a datagram without a message")
+    return data
 
 
 def _message(request: Request, number: int, flags: int) -> bytes:
@@ -127,49 +143,23 @@ def _message(request: Request, number: int, flags: int) -> bytes:
     return header + request.body
 
 
-def _refusal(request: Request, error: int, explanation: str) -> NetlinkError:
-    detail = f"{os.strerror(error)}{': ' + explanation if explanation else ''}"
-    return NetlinkError(error, f"{request.what}: {detail}")
+def _refusal(request: Request, failed: Failure) -> NetlinkError:
+    said = f": {failed.explanation}" if failed.explanation else ""
+    return NetlinkError(failed.error, f"{request.what}: {os.strerror(failed.error)}{said}")
 
 
 def _acknowledgements(
     channel: socket.socket, expected: int
-) -> Iterator[tuple[int, tuple[int, str] | None]]:
+) -> Iterator[tuple[int, Failure | None]]:
     """Number of each request with its failure, or None for one that went through."""
     answers = 0
     while answers < expected:
-        data = channel.recv(65_536)
-        offset = 0
-        while offset < len(data):
-            length, kind, flags, number, _ = struct.unpack_from("=IHHII", data, offset)
-            if kind == NLMSG_ERROR:
+        for reply in replies(_datagram(channel)):
+            if reply.kind == NLMSG_ERROR:
+                if reply.number >= expected:
+                    raise MalformedReply(f"an answer to request {reply.number} of {expected}")
                 answers += 1
-                yield number, _failure(data[offset : offset + length], flags)
-            offset += length + -length % 4
-
-
-def _failure(answer: bytes, flags: int) -> tuple[int, str] | None:
-    """Error number and explanation of an NLMSG_ERROR; None if it says that all is well."""
-    code: int = struct.unpack_from("=i", answer, NLMSG_HEADER_BYTES)[0]
-    if not code:
-        return None
-    explanation = ""
-    if flags & NLM_F_ACK_TLVS:
-        # Behind the error number stands the header of the refused request.
-        said = dict(attributes(answer[2 * NLMSG_HEADER_BYTES + 4 :])).get(NLMSGERR_ATTR_MSG)
-        explanation = "" if said is None else said.rstrip(b"\0").decode()
-    return -code, explanation
-
-
-def attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and payload of each attribute."""
-    offset = 0
-    while offset + 4 <= len(data):
-        length, kind = struct.unpack_from("=HH", data, offset)
-        if length < 4:
-            return
-        yield kind, data[offset + 4 : offset + length]
-        offset += length + -length % 4
+                yield reply.number, failure_of(reply)
 
 
 def attribute(kind: int, payload: bytes) -> bytes:
@@ -270,25 +260,27 @@ def routes(channel: socket.socket, table: int) -> list[IPv6Network]:
     """The destinations that a routing table has routes to."""
     found: list[IPv6Network] = []
     for body in dump(channel, RTM_GETROUTE, _route_header(IPv6Network("::/0"), RTN_UNSPEC)):
-        fields = dict(attributes(body[ROUTE_HEADER_BYTES:]))
-        if struct.unpack("=I", fields[RTA_TABLE])[0] == table:
-            address = IPv6Address(fields.get(RTA_DST, bytes(16)))
-            found.append(IPv6Network((address, body[1])))
+        said = dict(attributes(body[ROUTE_HEADER_BYTES:]))
+        if number_of(said, RTA_TABLE) == table:
+            found.append(_network(said.get(RTA_DST, bytes(16)), body[1]))
     return found
+
+
+def _network(address: bytes, prefix_length: int) -> IPv6Network:
+    try:
+        return IPv6Network((address, prefix_length))
+    except ValueError as error:
+        raise MalformedReply(f"a route to {address.hex()}/{prefix_length}: {error}") from None
 
 
 def dump(channel: socket.socket, kind: int, body: bytes = b"") -> Iterator[bytes]:
     """What the kernel has of a kind of things, each without its netlink header."""
     channel.send(_message(Request(kind, 0, body, "dump"), 0, NLM_F_DUMP))
     while True:
-        data = channel.recv(65_536)
-        offset = 0
-        while offset < len(data):
-            length, answer, _, _, _ = struct.unpack_from("=IHHII", data, offset)
-            if answer in (NLMSG_DONE, NLMSG_ERROR):
+        for reply in replies(_datagram(channel)):
+            if reply.kind in (NLMSG_DONE, NLMSG_ERROR):
                 return
-            yield data[offset + NLMSG_HEADER_BYTES : offset + length]
-            offset += length + -length % 4
+            yield reply.body
 
 
 def _route_header(network: IPv6Network, kind: int) -> bytes:

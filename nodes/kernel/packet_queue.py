@@ -9,14 +9,14 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nodes.kernel.netlink import attribute, attributes
+from nodes.kernel.netlink import attribute
+from nodes.kernel.netlink_replies import HEADER, MalformedReply, attributes, fields, replies
 
 _NETLINK_NETFILTER = 12
 _SUBSYSTEM_QUEUE = 3 << 8
 _PACKET, _VERDICT, _CONFIG = (_SUBSYSTEM_QUEUE | kind for kind in (0, 1, 2))
-_HEADER = struct.Struct("=IHHII")
 _FAMILY = struct.Struct("=BBH")
-_REQUEST, _ACK, _ERROR = 0x1, 0x4, 2
+_REQUEST, _ACK = 0x1, 0x4
 _BIND, _COPY_PACKET, _FAIL_OPEN, _DROP, _ACCEPT = 1, 2, 1, 0, 1
 _CFG_COMMAND, _CFG_PARAMETERS, _CFG_MASK, _CFG_FLAGS = 1, 2, 4, 5
 _PACKET_HEADER, _VERDICT_HEADER, _INTERFACE_IN, _PAYLOAD = 1, 2, 5, 10
@@ -66,7 +66,7 @@ class PacketQueue:
                 if error.errno != errno.ENOBUFS:  # then some passed without a look
                     raise
                 continue
-            found.extend(_packets(data))
+            found.extend(packets(data))
 
     def accept(self, packet: QueuedPacket) -> None:
         """Let it go on its way."""
@@ -92,27 +92,28 @@ class PacketQueue:
             body += attribute(_CFG_MASK, struct.pack("!I", mask))
         self._send(_CONFIG, body, _ACK)
         answer = self._socket.recv(_LARGEST)
-        (error,) = struct.unpack_from("=i", answer, _HEADER.size)
+        (error,) = fields("=i", answer, HEADER.size)
         if error:
             raise OSError(-error, f"packet queue {self._number}: {os.strerror(-error)}")
 
     def _send(self, kind: int, body: bytes, flags: int) -> None:
         self._sequence += 1
         body = _FAMILY.pack(socket.AF_UNSPEC, 0, socket.htons(self._number)) + body
-        length = _HEADER.size + len(body)
-        header = _HEADER.pack(length, kind, _REQUEST | flags, self._sequence, 0)
+        length = HEADER.size + len(body)
+        header = HEADER.pack(length, kind, _REQUEST | flags, self._sequence, 0)
         self._socket.send(header + body)
 
 
-def _packets(data: bytes) -> Iterator[QueuedPacket]:
-    while len(data) >= _HEADER.size:
-        length, kind, *_ = _HEADER.unpack_from(data)
-        if kind == _PACKET:
-            found = dict(attributes(data[_HEADER.size + _FAMILY.size : length]))
-            interface = found.get(_INTERFACE_IN, bytes(4))
-            yield QueuedPacket(
-                int.from_bytes(found[_PACKET_HEADER][:4], "big"),
-                int.from_bytes(interface, "big"),
-                found.get(_PAYLOAD, b""),
-            )
-        data = data[-(-length // 4) * 4 :]
+def packets(data: bytes) -> Iterator[QueuedPacket]:
+    """Those of a datagram from the queue. Raises MalformedReply."""
+    for reply in replies(data):
+        if reply.kind != _PACKET:
+            continue
+        found = dict(attributes(reply.body[_FAMILY.size :]))
+        if _PACKET_HEADER not in found:
+            raise MalformedReply("a queued packet without a number")
+        yield QueuedPacket(
+            fields("!I", found[_PACKET_HEADER])[0],
+            int.from_bytes(found.get(_INTERFACE_IN, b"")[:4], "big"),
+            found.get(_PAYLOAD, b""),
+        )

@@ -10,7 +10,8 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
 from nodes.kernel import netlink
-from nodes.kernel.netlink import RT_TABLE_MAIN, NetlinkError, RuleMatch
+from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch
+from nodes.kernel.netlink_replies import NetlinkError
 
 # The addresses of this process's network namespace: address, index, prefix length, scope, flags (in
 # hex) and interface.

@@ -23,11 +23,11 @@ from nodes.kernel.netlink import (
     NLM_F_ACK,
     NLM_F_CREATE,
     NLM_F_REQUEST,
-    NLMSG_ERROR,
     NLMSG_HEADER_BYTES,
     attribute,
     text,
 )
+from nodes.kernel.netlink_replies import NLMSG_ERROR, failure_of, replies
 
 NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES = 12, 10
 NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
@@ -117,15 +117,11 @@ class ElementChannel:
         answer to number 0, and then it is the only one."""
         failure = answered = 0
         while not answered:
-            data = self._socket.recv(65_536)
-            offset = 0
-            while offset < len(data):
-                length, kind, _, number, _ = struct.unpack_from("=IHHII", data, offset)
-                if kind == NLMSG_ERROR:
-                    code: int = struct.unpack_from("=i", data, offset + NLMSG_HEADER_BYTES)[0]
-                    failure = failure or -code
-                    answered = number == last or (number == 0 and code != 0)
-                offset += length + -length % 4
+            for reply in replies(self._socket.recv(65_536)):
+                if reply.kind == NLMSG_ERROR:
+                    error, _ = failure_of(reply) or (0, "")
+                    failure = failure or error
+                    answered = reply.number == last or (reply.number == 0 and error != 0)
         if failure:
             raise ElementsRefused(failure, f"elements of {self._table}: {os.strerror(failure)}")
 

@@ -15,7 +15,8 @@ from nodes.ipsec.policies import (
     request_identifiers,
 )
 from nodes.ipsec.security_associations import SecurityAssociation, read_keys
-from nodes.kernel.netlink import NETLINK_XFRM, NetlinkError, carry_out, open_channel
+from nodes.kernel.netlink import NETLINK_XFRM, carry_out, open_channel
+from nodes.kernel.netlink_replies import NetlinkError
 from nodes.kernel.xfrm import ANYBODY, Traffic, new_association, protect, refuse
 
 

@@ -11,7 +11,8 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Literal, NamedTuple
 
 from nodes.ipsec.security_associations import SecurityAssociation
-from nodes.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, attribute, attributes, dump
+from nodes.kernel.netlink import NLM_F_CREATE, NLM_F_EXCL, Request, attribute, dump
+from nodes.kernel.netlink_replies import attributes
 
 XFRM_MSG_NEWSA, XFRM_MSG_GETSA, XFRM_MSG_UPDPOLICY = 0x10, 0x12, 0x19
 XFRMA_TMPL, XFRMA_ALG_AEAD, XFRMA_REPLAY_ESN_VAL = 5, 18, 23

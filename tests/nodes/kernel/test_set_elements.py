@@ -12,7 +12,7 @@ import pytest
 
 from nodes.classifier import FiveTuple
 from nodes.kernel import set_elements
-from nodes.kernel.netlink import attributes
+from nodes.kernel.netlink_replies import attributes
 from nodes.kernel.set_elements import (
     AT_ONCE,
     NFNL_MSG_BATCH_BEGIN,

@@ -13,7 +13,8 @@ from nodes.ipsec.config import Ipsec
 from nodes.ipsec.policies import TO_LMA, TO_MAG
 from nodes.ipsec.security_associations import SecurityAssociation, write_keys
 from nodes.kernel import signalling_protection as tested
-from nodes.kernel.netlink import NetlinkError, Request
+from nodes.kernel.netlink import Request
+from nodes.kernel.netlink_replies import NetlinkError
 from nodes.kernel.xfrm import XFRM_MSG_NEWSA
 from nodes.strict import InputError
 

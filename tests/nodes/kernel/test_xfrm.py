@@ -8,7 +8,7 @@ import pytest
 
 from nodes.ipsec.security_associations import SecurityAssociation
 from nodes.kernel import xfrm
-from nodes.kernel.netlink import attributes
+from nodes.kernel.netlink_replies import attributes
 
 LMA, MAG = IPv6Address("2001:db8:10::1"), IPv6Address("2001:db8:11::1")
 UPDATES = xfrm.Traffic(IPv6Network(MAG), IPv6Network(LMA), 5)
