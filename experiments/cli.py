@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from experiments.engines.base import EngineUnavailable
 from experiments.engines.kernel_config import KernelError
+from experiments.engines.process import INTERRUPTIONS
 from nodes.strict import InputError
 
 # Enough for every figure to show all that it can.
@@ -138,6 +139,9 @@ def _count(text: str) -> int:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Who says it twice must not disturb the clearing up."""
+    for number in INTERRUPTIONS:
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
@@ -230,8 +234,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     else:
         options = _parser().parse_args(given)
-    # Told to end, we end what we started too.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Told to end, we end what we started too. In a prompt, Ctrl-C is for what runs there.
+    for number in INTERRUPTIONS if options.function is not _shell else {signal.SIGTERM}:
+        signal.signal(number, _interrupt)
     try:
         status: int = options.function(options)
         sys.stdout.flush()

@@ -15,7 +15,7 @@ from typing import Any
 from experiments.declaration.job import Job, write_atomically
 from experiments.engines.base import Engine
 from experiments.engines.host_load import host_load
-from experiments.engines.process import die_with
+from experiments.engines.process import INTERRUPTIONS, die_with
 from experiments.provenance import describe_run
 from nodes.strict import to_json
 from topologies.crowd import mobile_nodes
@@ -37,6 +37,7 @@ def begin() -> None:
     """A worker process ends with the runner, and when the runner says so; Ctrl-C is for that."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _stop)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
     die_with(os.getppid(), signal.SIGTERM)
 
 

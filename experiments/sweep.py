@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from experiments.declaration.job import Job
 from experiments.engines.base import SKIPPED, Engine
+from experiments.engines.process import INTERRUPTIONS
 from experiments.execution import UNFINISHED, begin, work
 from experiments.progress import Progress
 from experiments.provenance import run_key
@@ -119,14 +121,15 @@ def _carry_out(
     workers: int,
     progress: Progress,
 ) -> None:
+    futures: dict[Future[str | None], _Missing] = {}
     with ProcessPoolExecutor(workers, initializer=begin) as pool:
-        futures: dict[Future[str | None], _Missing] = {
-            pool.submit(
-                work, entry.study.folder, entry.job, entry.key, engines[entry.job.engine]
-            ): entry
-            for entry in missing
-        }
         try:
+            # Workers begin with what is blocked here, until they know what to do about it.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
+            for entry in missing:
+                engine = engines[entry.job.engine]
+                futures[pool.submit(work, entry.study.folder, entry.job, entry.key, engine)] = entry
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             for future in as_completed(futures):
                 study, job, _ = futures[future]
                 run = job.run
@@ -139,9 +142,8 @@ def _carry_out(
             raise OSError("a worker process was killed; finished runs are kept") from None
         except BaseException:
             # Not shutdown(wait=False): leaving the block then can't wait for the pool's thread,
-            # which the interpreter may trip over when it ends.
-            for future in futures:
-                future.cancel()
+            # which the interpreter may trip over when it ends. And no future is cancelled: that
+            # thread breaks when it finds that workers have ended, and such a future with them.
             for worker in multiprocessing.active_children():
                 worker.terminate()
             raise
