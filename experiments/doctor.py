@@ -38,6 +38,9 @@ VENV_MODULES = (
     *("matplotlib", "msgspec", "numpy", "os_ken", "pandas", "scapy", "scipy"),
     *("mininet", "nftables", "experiments"),
 )
+LATEX = "pdflatex"
+# With what paper.tex uses of it, in Debian and Ubuntu.
+LATEX_PACKAGES = "texlive-latex-recommended and texlive-fonts-recommended"
 RESULT_BYTES = 1_000_000_000
 GUEST_BYTES = 128 * 1024 * 1024
 PROBE_SECONDS = 30.0
@@ -79,7 +82,7 @@ def examine() -> list[Report]:
     """Check the machine for each engine, the default one first."""
     kernel_findings, kernel = check_kernel()
     packages = check_packages(kernel is not None)
-    common = [check_python(), *packages, check_venv(), check_results_disk()]
+    common = [check_python(), *packages, check_venv(), check_latex(), check_results_disk()]
     if kernel is None:
         common.append(check_build_disk())
     guest = [*common, *kernel_findings, check_executable_memory(), check_memory()]
@@ -175,6 +178,14 @@ def check_venv() -> Finding:
     if missing:
         return Finding("LACKS", "venv", f"modules not found: {', '.join(missing.split())}", remedy)
     return Finding("ok", "venv", str(python.parent.parent))
+
+
+def check_latex() -> Finding:
+    """`make paper` compiles its document where it can."""
+    if path := shutil.which(LATEX):
+        return Finding("ok", "LaTeX", path)
+    detail = f"no {LATEX}: `make paper` leaves paper.tex without a paper.pdf, all else works"
+    return Finding("note", "LaTeX", detail, f"install {LATEX_PACKAGES}, if you want it")
 
 
 def check_kernel() -> tuple[list[Finding], Kernel | None]:

@@ -42,7 +42,8 @@ MAKERS = (
     "experiments/engines/kernel*.py",
 )
 CODE_SUFFIXES = (".py", ".sh")
-PACKAGES = ("msgspec", "numpy", "pandas", "scipy", "matplotlib", "scapy")
+# What a run's record names, besides what its key has.
+PACKAGES = ("aioquic", "matplotlib", "msgspec", "numpy", "os-ken", "pandas", "scapy", "scipy")
 TOOLS = {"iproute2": ["ip", "-V"], "nftables": ["nft", "--version"]}
 FORMAT = 1
 

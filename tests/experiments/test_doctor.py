@@ -55,6 +55,22 @@ def test_healthy_machine(healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert titles == ["virtual (default): ready", "realtime: ready", "host: ready"]
 
 
+def test_paper_without_latex_is_a_note_with_a_remedy(
+    healthy: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    healthy.setenv("PATH", str(tmp_path))
+    assert main() == 0
+    shown = capsys.readouterr().out
+    assert "note   LaTeX" in shown
+    assert "paper.tex without a paper.pdf" in shown
+    assert "-> install texlive-latex-recommended" in shown
+    program = tmp_path / "pdflatex"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert main() == 0
+    assert f"ok     LaTeX         {program}" in " ".join(capsys.readouterr().out.splitlines()[3:5])
+
+
 def test_host_that_lacks_features_is_no_failure(
     healthy: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

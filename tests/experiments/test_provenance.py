@@ -173,6 +173,18 @@ def test_tools_that_are_missing_are_left_out(monkeypatch: pytest.MonkeyPatch) ->
     assert found["echo"] == "echo 1.0"
 
 
+def test_the_libraries_of_a_run_are_named_and_no_part_of_its_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    versions.cache_clear()
+    assert {"aioquic", "msgspec", "os-ken"} <= versions().keys()
+    before = run_key(job(1), {"kernel": "6.1"})
+    monkeypatch.setattr(provenance, "PACKAGES", ())
+    versions.cache_clear()
+    assert run_key(job(1), {"kernel": "6.1"}) == before
+    versions.cache_clear()
+
+
 def test_a_description_names_every_file_but_itself(checkout: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     (folder / "events").mkdir(parents=True)
