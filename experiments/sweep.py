@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.declaration.job import Job
+from experiments.emulation.key_exchange import lacking_programs
 from experiments.engines.base import SKIPPED, Engine
 from experiments.engines.process import INTERRUPTIONS
 from experiments.execution import UNFINISHED, begin, work
@@ -44,7 +45,7 @@ class Study:
     ) -> list[_Missing]:
         """Make the folder, clear what runs of processes that are gone left unfinished, and tell
         which runs aren't there with the same inputs. Those on engines that are `unavailable`, for
-        the reason given, are skipped."""
+        the reason given, are skipped, and so are those that need programs that aren't here."""
         self.folder.mkdir(parents=True, exist_ok=True)
         for leftover in (self.folder / UNFINISHED).glob("*"):
             owner = leftover.name.removesuffix(".outdated").rpartition(".")[2]
@@ -52,8 +53,11 @@ class Study:
                 shutil.rmtree(leftover, ignore_errors=True)
         missing = []
         for job in self.jobs:
-            if job.engine in unavailable:
-                self.outcomes[job.run] = SKIPPED + unavailable[job.engine]
+            reason = unavailable.get(job.engine)
+            if reason is None and job.spec.protocol.protection == "ikev2":
+                reason = lacking_programs()
+            if reason is not None:
+                self.outcomes[job.run] = SKIPPED + reason
                 continue
             key = run_key(job, engines[job.engine].versions)
             if _key_of(self.folder / "runs" / job.run) == key:

@@ -63,14 +63,21 @@ def members(topology: Topology) -> list[Member]:
     return [member(lma, mags), *(member(mag, [lma]) for mag in mags)]
 
 
+def lacking_programs() -> str | None:
+    """What this machine lacks, with the remedy."""
+    for program in (CHARON, SWANCTL):
+        if not program.exists():
+            return f"{program} is missing: run `make packages`"
+    return None
+
+
 def exchange_keys(
     network: Network, spec: RunSpec, seed: int, state: Path, folder: Path, started: list[Child]
 ) -> None:
     """When this returns, all associations are there, and in the run's key file. The processes that
     keep them are added to `started`. Raises KeyExchangeError, OSError and TimeoutError."""
-    for program in (CHARON, SWANCTL):
-        if not program.exists():
-            raise KeyExchangeError(f"{program} is missing: run `make packages`")
+    if lacking := lacking_programs():
+        raise KeyExchangeError(lacking)
     found = members(spec.topology)
     for member in found:
         write_private(_file(state, member, "conf"), configuration(member, state))

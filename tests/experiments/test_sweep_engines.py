@@ -65,6 +65,18 @@ def test_runs_on_an_engine_that_is_not_there_are_skipped_with_the_reason(tmp_pat
     assert study.outcomes == {"host-0-s1": f"{SKIPPED}engine host: needs root"}
 
 
+def test_runs_that_need_a_program_that_is_not_there_are_skipped_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep_module, "work", record)
+    monkeypatch.setattr(sweep_module, "lacking_programs", lambda: "charon is missing")
+    spec = make_job({"protocol": {"protection": "ikev2"}}).spec
+    exchanging = msgspec.structs.replace(job("virtual", 1), spec=spec)
+    study = Study("name", tmp_path, [exchanging, job("virtual", 2)])
+    sweep("name", [study], {"virtual": ModelEngine("virtual")}, workers=1)
+    assert study.outcomes == {"virtual-0-s1": f"{SKIPPED}charon is missing", "virtual-0-s2": None}
+
+
 def test_an_engine_that_was_asked_for_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str) -> ModelEngine:
         if name == "host":

@@ -228,6 +228,17 @@ def test_associations_and_policies_outlive_the_daemon(kernel: Kernel, tmp_path: 
     assert "cell" in {entry["access"] for entry in result["bindings"]}
 
 
+def test_without_associations_nothing_is_sent_and_the_daemon_lives(
+    kernel: Kernel, tmp_path: Path
+) -> None:
+    """It fails as with a peer that doesn't answer, and not in the clear."""
+    result = _course(kernel, tmp_path, "without_associations", KEYS)
+    assert [answer["ok"] for answer in result["answers"]] == [False]
+    assert _kinds(tmp_path, "wire/lma-core.pcapng") == {ESP: 4}
+    text = (tmp_path / "events" / "lma.jsonl").read_text()
+    assert text.count('"fmi-sent"') >= 1
+
+
 def test_message_that_esp_makes_longer_than_the_link_is_fragmented_and_arrives(
     virtual: GuestEngine, tmp_path: Path
 ) -> None:

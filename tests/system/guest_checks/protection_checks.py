@@ -113,6 +113,18 @@ def started_again(folder: Path) -> dict[str, Any]:
         return {"start_ns": course.unix_ns, "bindings": bindings, "while_dead": policies}
 
 
+def without_associations(folder: Path) -> dict[str, Any]:
+    """The LMA's kernel loses its associations, and then a flow is to move."""
+    with scenario(folder) as course:
+        course.attach()
+        course.until(ATTACK_S)
+        with inside(course.network.namespace("lma")):
+            _output("ip", "xfrm", "state", "flush")
+        course.until(MOVE_S)
+        course.order("a", "cell")
+        return {"start_ns": course.unix_ns, "answers": course.answers(1)}
+
+
 def _deregistration(course: Scenario) -> bytes:
     binding = next(entry for entry in course.ask("bindings") if entry["access"] == "wlan")
     prefixes = [HomeNetworkPrefix.of(IPv6Network(prefix)) for prefix in binding["prefixes"]]
