@@ -24,6 +24,7 @@ from nodes.wire.attachment import (
 )
 from nodes.wire.codec import decode
 from nodes.wire.errors import MalformedMessage
+from nodes.wire.fragments import Reassembly
 from nodes.wire.messages import (
     BindingError,
     BindingRevocationAcknowledgement,
@@ -105,11 +106,12 @@ def signalling_steps(
 
 
 def _revealed(path: Path, keys: EspKeys | None) -> Iterator[Packet]:
+    reassembly = Reassembly()
     for packet in read_packets(path):
-        if keys is None or _next_header(packet) is None:
+        if _next_header(packet) is None:
             yield packet
-        else:
-            inner = keys.reveal(packet.data[ETHERNET:])
+        elif whole := reassembly.add(packet.data[ETHERNET:], packet.original_length):
+            inner = whole.packet if keys is None else keys.reveal(whole.packet)
             yield packet._replace(data=packet.data[:ETHERNET] + inner)
 
 

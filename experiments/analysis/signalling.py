@@ -17,6 +17,7 @@ from experiments.captures.frames import ETHERNET_BYTES, IPV6_BYTES, NEXT_HEADER_
 from experiments.declaration.spec import RunSpec
 from nodes.ipsec.esp import EspKeys
 from nodes.wire.attachment import ETHERTYPE, FIRST_OCTET, AttachmentType
+from nodes.wire.fragments import Reassembly
 from nodes.wire.values import MobilityHeaderType
 from topologies.model import Role
 
@@ -29,9 +30,9 @@ LEAST_OCTETS = 8
 
 
 class ControlMessage(NamedTuple):
-    """A Mobility Header message at the LMA: `bytes` is the IPv6 packet, with ESP if it is in ESP,
-    `peer` the other end, `sequence` that of a UPN or UPA (RFC 7077 section 4), -1 for other types.
-    """
+    """A Mobility Header message at the LMA: `bytes` is the IPv6 packet, or all its fragments, with
+    ESP if it is in ESP; `peer` the other end, `sequence` that of a UPN or UPA (RFC 7077 section 4),
+    -1 for other types."""
 
     tick: int
     type: int
@@ -61,7 +62,7 @@ def read_signalling(
     data: bytes, start_ns: int, source: str = "control", keys: EspKeys | None = None
 ) -> Signalling:
     """What `control.pcapng` has; of what is in ESP, that which `keys` open. Raises PcapngError."""
-    found = Signalling([], [])
+    found, reassembly = Signalling([], []), Reassembly()
     for packet in pcapng.packets_of(data, source):
         ethertype = int.from_bytes(packet.data[12:ETHERNET_BYTES], "big")
         payload = packet.data[ETHERNET_BYTES:]
@@ -70,9 +71,12 @@ def read_signalling(
         if ethertype == ETHERTYPE and len(payload) >= LEAST_OCTETS and payload[0] == FIRST_OCTET:
             found.attachments.append(AttachmentFrame(tick, payload[2], size, packet.interface))
         elif ethertype == ETHERTYPE_IPV6:
-            inner = payload if keys is None else keys.reveal(payload)
+            whole = reassembly.add(payload, size)
+            if whole is None:
+                continue
+            inner = whole.packet if keys is None else keys.reveal(whole.packet)
             if len(inner) >= IPV6_BYTES + LEAST_OCTETS and inner[6] == NEXT_HEADER_MOBILITY:
-                found.control.append(_control(tick, inner, size, bool(packet.outbound)))
+                found.control.append(_control(tick, inner, whole.octets, bool(packet.outbound)))
     found.control.sort(key=lambda message: message.tick)
     found.attachments.sort(key=lambda message: message.tick)
     return found

@@ -35,14 +35,13 @@ from experiments.captures.capture_plan import (
     ring_frames,
 )
 from experiments.captures.packet_filter import (
-    NH_ESP,
     NH_IPV6,
-    NH_MOBILITY,
     NH_TCP,
     NH_UDP,
     Instruction,
     accept_ethertype,
     accept_next_headers,
+    accept_signalling,
     accept_udp_or_tunnelled_udp,
     filter_bytes,
 )
@@ -256,7 +255,7 @@ def _control_filter(spec: RunSpec, role: Role) -> tuple[list[Instruction], int] 
     """What of an interface belongs in control.pcapng, and how many frames at most: Mobility
     Headers at the LMA, in ESP or not, and at the MN the messages of layer-2 signalling."""
     if role is Role.LMA:
-        return accept_next_headers([NH_MOBILITY, NH_ESP]), control_frames(spec)
+        return accept_signalling(), control_frames(spec)
     if role is Role.MN and spec.protocol.attachment == "layer-2":
         return accept_ethertype(ETHERTYPE), ATTACHMENT_FRAMES
     return None

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Sequence
 
 ETH_P_IPV6 = 0x86DD
-NH_TCP, NH_UDP, NH_IPV6, NH_ESP, NH_DEST_OPTIONS, NH_MOBILITY = 6, 17, 41, 50, 60, 135
+NH_TCP, NH_UDP, NH_IPV6, NH_FRAGMENT, NH_ESP = 6, 17, 41, 44, 50
+NH_DEST_OPTIONS, NH_MOBILITY = 60, 135
 # Offsets in an Ethernet frame that carries IPv6, and within an IPv6 header.
 ETHERTYPE_AT, NEXT_HEADER_AT, PAYLOAD_AT = 12, 20, 54
 IPV6_NEXT_HEADER, TUNNEL_OPTIONS_BYTES = 6, 8
@@ -27,6 +28,23 @@ def accept_next_headers(next_headers: Sequence[int]) -> list[Instruction]:
     ]
     program += [(_JUMP_EQUAL, count - i, 0, value) for i, value in enumerate(next_headers)]
     return [*program, (_RETURN, 0, 0, 0), (_RETURN, 0, 0, _WHOLE_PACKET)]
+
+
+def accept_signalling() -> list[Instruction]:
+    """Accept Mobility Headers and ESP, whole or in fragments: each tells what it is a piece of."""
+    return [
+        (_LOAD_HALF, 0, 0, ETHERTYPE_AT),
+        (_JUMP_EQUAL, 0, 7, ETH_P_IPV6),
+        (_LOAD_BYTE, 0, 0, NEXT_HEADER_AT),
+        (_JUMP_EQUAL, 6, 0, NH_MOBILITY),
+        (_JUMP_EQUAL, 5, 0, NH_ESP),
+        (_JUMP_EQUAL, 0, 3, NH_FRAGMENT),
+        (_LOAD_BYTE, 0, 0, PAYLOAD_AT),
+        (_JUMP_EQUAL, 2, 0, NH_MOBILITY),
+        (_JUMP_EQUAL, 1, 0, NH_ESP),
+        (_RETURN, 0, 0, 0),
+        (_RETURN, 0, 0, _WHOLE_PACKET),
+    ]
 
 
 def accept_ethertype(ethertype: int) -> list[Instruction]:

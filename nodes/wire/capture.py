@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nodes.wire import attachment
+from nodes.wire.fragments import Reassembly
 from nodes.wire.mobility_header import NEXT_HEADER
 
 if TYPE_CHECKING:  # it needs a library that is large
@@ -82,12 +83,14 @@ def is_capture(path: Path) -> bool:
 def read_messages(
     path: Path, keys: EspKeys | None = None
 ) -> Iterator[CapturedHeader | CapturedAttachment]:
-    """Those in ESP as well that `keys` open. Raises CaptureError, if need be after the messages
-    before the damage."""
+    """Those in ESP as well that `keys` open; what came in fragments, with the frame of the last.
+    Raises CaptureError, if need be after the messages before the damage."""
+    reassembly = Reassembly()
     for frame in read_frames(path):
         packet = _ipv6_packet(frame)
         if packet is not None:
-            yield from _headers(frame, packet, keys)
+            if whole := reassembly.add(packet, len(packet)):
+                yield from _headers(frame, whole.packet, keys)
         elif frame.link_type == ETHERNET:
             payload = _ethernet_payload(frame.data, attachment.ETHERTYPE)
             if payload:

@@ -252,6 +252,13 @@ def test_message_that_esp_makes_longer_than_the_link_is_fragmented_and_arrives(
     (protected,) = _run(virtual, tmp_path / "keys", KEYS, flows)
     assert protected["move_latency_ms"] == plain["move_latency_ms"] == plain["floor_ms"]
     assert protected["lost"] == 0
+    assert plain["signalling_messages"] == protected["signalling_messages"] == 2
+    # Two messages, each longer than 1,500 octets with or without.
+    more = protected["signalling_bytes"] - plain["signalling_bytes"]
+    assert 2 * LEAST_COST <= more <= 2 * MOST_COST
+    capture = tmp_path / "keys" / "control.pcapng"
+    keys = EspKeys.of_file(esp_keys(tmp_path / "keys"))
+    assert max(len(header.data) for header in read_headers(capture, keys)) > 1_500
 
 
 @pytest.mark.skipif(not CHARON.exists(), reason="strongSwan isn't installed: make packages")

@@ -7,6 +7,7 @@ from experiments.captures.packet_filter import (
     Instruction,
     accept_ethertype,
     accept_next_headers,
+    accept_signalling,
     accept_udp_or_tunnelled_udp,
     filter_bytes,
 )
@@ -46,10 +47,29 @@ def test_data_filter_rejects_all_else(frame: bytes) -> None:
     assert run_filter(accept_next_headers(DATA_HEADERS), frame) == 0
 
 
-def test_control_filter_accepts_the_mobility_header_only() -> None:
-    program = accept_next_headers([135])
-    assert run_filter(program, packet(135)) > 0
-    assert run_filter(program, packet(17)) == 0
+@pytest.mark.parametrize("next_header", [135, 50])
+def test_control_filter_accepts_mobility_headers_and_esp_also_in_fragments(
+    next_header: int,
+) -> None:
+    program = accept_signalling()
+    assert run_filter(program, packet(next_header)) > 0
+    assert run_filter(program, packet(44, bytes([next_header, *bytes(7)]))) > 0
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        packet(17, bytes(60)),
+        packet(17, bytes([135, *bytes(7)])),
+        packet(44, bytes([41, *bytes(7)])),
+        packet(44),
+        packet(135, ethertype=0x0800),
+        b"",
+    ],
+)
+def test_control_filter_rejects_all_else(frame: bytes) -> None:
+    """Fragments of tunnelled packets among it."""
+    assert run_filter(accept_signalling(), frame) == 0
 
 
 def test_ethertype_filter_accepts_one_only() -> None:
