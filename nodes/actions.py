@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.mn.flow_table import FlowTableEntry
@@ -17,6 +17,9 @@ from nodes.neighbour_discovery import RouterAdvertisement
 from nodes.northbound import Request
 from nodes.wire.attachment import AttachmentMessage
 from nodes.wire.messages import Message
+
+if TYPE_CHECKING:
+    from nodes.lma.session_records import Record
 
 
 class Instant(NamedTuple):
@@ -66,6 +69,20 @@ class Reply:
     token: int
     result: Any = None
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Write these to stable storage before anything that comes after this is done
+    (`nodes.lma.session_records`)."""
+
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndAdoption:
+    """All that an earlier start of this node left in the kernel, and that no action has asked for
+    since this one started, is of no use any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +350,8 @@ Action = (
     | SendOnLink
     | Log
     | Reply
+    | Persist
+    | EndAdoption
     | OpenTunnel
     | CloseTunnel
     | RoutePrefix

@@ -166,7 +166,9 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     mobile node leaves is told, or asked (RFC 5846 section 8.1). `data_plane`: who makes the paths,
     and of what: docs/sdn.md. `fabric_interface`: where packets go natively. `authorized_mags` are
     Proxy-CoAs; those of them that signal from another address have it in `egress_addresses`.
-    `internet_interfaces`: where packets from outside the domain arrive (`kernel.source_filter`)."""
+    `internet_interfaces`: where packets from outside the domain arrive (`kernel.source_filter`).
+    `sessions`: the file that the binding cache and the flow mobility cache are kept in; without
+    one, a start forgets them."""
 
     address: IPv6Address
     prefix_pool: IPv6Network
@@ -174,6 +176,7 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     accesses: dict[str, Access]
     authorized_mags: tuple[IPv6Address, ...]
     egress_addresses: tuple[EgressAddress, ...] = ()
+    sessions: Path | None = None
     data_plane: Mode = "tunnel"
     controller: ControllerConfig | None = None
     fabric_interface: str | None = None
@@ -200,6 +203,11 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
             raise ValueError(
                 f"prefix_pool is {self.prefix_pool}; expected at most {HOME_NETWORK_PREFIX_LENGTH} "
                 "bits, the length of the prefixes that come from it"
+            )
+        if self.sessions is not None and self.data_plane != "tunnel":
+            raise ValueError(
+                f'sessions is "{self.sessions}", and data_plane is "{self.data_plane}"; expected '
+                'no sessions on disk but with "tunnel"'
             )
         deciding = (mn for mn, policy in self.mobile_nodes.items() if policy.decision_maker == "mn")
         check_lma(self.data_plane, self.controller, self.fabric_interface, tuple(deciding))

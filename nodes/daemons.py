@@ -14,6 +14,7 @@ from nodes.actions import (
     Action,
     Advertise,
     OpenTunnel,
+    Persist,
     ProbeAddress,
     ProbeNeighbour,
     SendOnLink,
@@ -49,7 +50,6 @@ from nodes.kernel.sockets import (
 from nodes.kernel.source_filter import SourceFilter
 from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
-from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
 from nodes.lma.operations import operate
 from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.mn.attachment import SEQUENCE_MODULUS
@@ -66,6 +66,7 @@ from nodes.neighbour_discovery import (
 from nodes.northbound_client import NorthboundClient
 from nodes.packet_fields import packet_fields
 from nodes.restart_counter import count_start
+from nodes.session_keeper import recovered
 from nodes.wire.attachment import (
     ETHERTYPE,
     AttachmentAnswer,
@@ -83,21 +84,26 @@ ROUTER_ADVERTISEMENT, NEIGHBOUR_ADVERTISEMENT = 134, 136
 def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
     """Serve as LMA in this network namespace until SIGTERM or SIGINT."""
     protect_signalling(config.ipsec, "lma", (config.address,), config.authorized_mags)
-    core = LocalMobilityAnchor(config, random_source(config, name), count_start(config.state))
+    core, sessions = recovered(config, random_source(config, name))
     following = any(policy.decision_maker == "mn" for policy in config.mobile_nodes.values())
+    adopt = sessions is not None and sessions.found
     forwarding = LmaForwarding(
         config.address,
         track=following,
         fabric=config.fabric_interface,
         labels=config.data_plane == "sdn-assisted",
         holds=any(policy.hold_ms for policy in config.mobile_nodes.values()),
+        adopt=adopt,
     )
-    sources = SourceFilter(config, forwarding.tunnel)
+    sources = SourceFilter(config, forwarding.tunnel, adopt=adopt)
     northbound: NorthboundClient | None = None
     watch = UplinkWatch() if following else None
     with EventWriter(config.events, name) as events:
 
         def perform(action: Action) -> None:
+            if isinstance(action, Persist):
+                assert sessions is not None  # else the core wouldn't ask for it
+                return sessions.write(action, events)
             # While the tunnel is there, and open.
             sources.perform(action)
             forwarding.perform(action)
@@ -106,6 +112,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
             if watch is not None:
                 tunnel = forwarding.tunnel(action.peer) if isinstance(action, OpenTunnel) else ""
                 watch.perform(action, tunnel)
+            return None
 
         def watched(watch: UplinkWatch) -> None:
             for packet, peer in watch.receive():
@@ -136,6 +143,8 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
             sources.close()
             if watch is not None:
                 watch.close()
+            if sessions is not None:
+                sessions.close()
 
 
 def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
@@ -144,7 +153,7 @@ def run_mag(config: MagConfig, name: str, ready: Ready = None) -> None:
     local = tuple(dict.fromkeys((config.proxy_coa, config.egress_address or config.proxy_coa)))
     protect_signalling(config.ipsec, "mag", local, config.lmas)
     core = MobileAccessGateway(config, random_source(config, name), count_start(config.state))
-    forwarding = MagForwarding(config)
+    forwarding = MagForwarding(config, adopt=core.adopts(now()))
     links = AccessLinks(config, forwarding.advertised_mtu)
     too_big = PacketTooBigMonitor()
     routing = Routing()

@@ -39,8 +39,12 @@ class FlowConflict(ValueError):
 
 
 class FlowMobilityCache:
+    """`touched`: the rows (mobile node, FID) that came, changed or went since whoever keeps them on
+    record looked last."""
+
     def __init__(self) -> None:
         self._rows: dict[str, list[FlowMobilityCacheEntry]] = {}
+        self.touched: dict[tuple[str, int], None] = {}
 
     def rows(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of one mobile node, the one with precedence first."""
@@ -69,11 +73,13 @@ class FlowMobilityCache:
         if any(row.priority == entry.priority for row in rows):
             raise FlowConflict(f"priority is {entry.priority}; {mn_id} has a flow with it already")
         self._rows[mn_id] = sorted([*rows, entry], key=lambda row: row.priority)
+        self.touched[mn_id, entry.fid] = None
 
     def remove(self, mn_id: str, fid: int) -> FlowMobilityCacheEntry | None:
         entry = self.get(mn_id, fid)
         if entry is not None:
             self._rows[mn_id].remove(entry)
+            self.touched[mn_id, fid] = None
             if not self._rows[mn_id]:
                 del self._rows[mn_id]
         return entry
@@ -90,6 +96,7 @@ class FlowMobilityCache:
         for index, row in enumerate(rows):
             if row.fid == fid:
                 rows[index] = replace(row, **changes)  # type: ignore[arg-type]
+                self.touched[mn_id, fid] = None
                 return rows[index]
         raise KeyError((mn_id, fid))
 

@@ -68,10 +68,12 @@ class HeartbeatExchange:
         self._sessions = sessions
         self._events = events
         self._outbox = outbox
-        self._next_sequence = 0
+        self.next_sequence = 0
         self._peers: dict[IPv6Address, _Peer] = {}
         # The Restart Counter of each peer, and when it was heard last.
-        self._restart_counters: dict[IPv6Address, tuple[int, float]] = {}
+        self.restart_counters: dict[IPv6Address, tuple[int, float]] = {}
+        # Those of it that are new since whoever keeps them on record looked last.
+        self.touched: set[IPv6Address] = set()
         self._unsupporting: set[IPv6Address] = set()
 
     def announce(self, peers: Iterable[IPv6Address]) -> None:
@@ -106,9 +108,9 @@ class HeartbeatExchange:
                 self._events.peer_failed(address, now)
                 continue
             peer.due = now.monotonic + self._settings.heartbeat_interval_s
-            peer.sequence = self._next_sequence
+            peer.sequence = self.next_sequence
             peer.awaiting = True
-            self._next_sequence = (self._next_sequence + 1) % SEQUENCE_MODULUS
+            self.next_sequence = (self.next_sequence + 1) % SEQUENCE_MODULUS
             self._outbox.put(Send(Heartbeat(sequence=peer.sequence), self._address, address))
 
     def receive(self, message: Heartbeat, source: IPv6Address, now: Instant) -> None:
@@ -147,8 +149,9 @@ class HeartbeatExchange:
         option = message.option(RestartCounter)
         if option is None:
             return
-        stored, heard = self._restart_counters.get(source, (None, now.monotonic))
-        self._restart_counters[source] = (option.counter, now.monotonic)
+        stored, heard = self.restart_counters.get(source, (None, now.monotonic))
+        self.restart_counters[source] = (option.counter, now.monotonic)
+        self.touched.add(source)
         if stored == option.counter or (stored is None and not announced):
             return
         self._outbox.put(Log("peer-restarted", {"peer": str(source), "counter": option.counter}))

@@ -18,6 +18,13 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restart_counter: int
 
 
+def same_start(path: Path | None) -> Incarnation:
+    """Go on with the counter of the start before, whose sessions are not lost: it MUST NOT be
+    incremented then (RFC 5847 section 3.2). Raises OSError or InputError."""
+    before = None if path is None else _read(path)
+    return count_start(path) if before is None else Incarnation(before.restart_counter)
+
+
 def count_start(path: Path | None) -> Incarnation:
     """Count this start: the sessions of an earlier one are lost with its process.
 
@@ -26,13 +33,17 @@ def count_start(path: Path | None) -> Incarnation:
     """
     if path is None:
         return Incarnation(int(time.time()) % MODULUS, restarted=False)
-    try:
-        before = from_json(path.read_bytes(), State, str(path))
-    except FileNotFoundError:
-        before = State(0)
+    before = _read(path) or State(0)
     counter = (before.restart_counter + 1) % MODULUS
     _write(path, to_json(State(counter)))
     return Incarnation(counter, restarted=before.restart_counter > 0)
+
+
+def _read(path: Path) -> State | None:
+    try:
+        return from_json(path.read_bytes(), State, str(path))
+    except FileNotFoundError:
+        return None
 
 
 def _write(path: Path, data: bytes) -> None:

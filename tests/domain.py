@@ -33,6 +33,7 @@ from nodes.actions import (
     LabelFlow,
     Log,
     OpenTunnel,
+    Persist,
     ReleaseFlows,
     RemoveFlow,
     Reply,
@@ -54,6 +55,7 @@ from nodes.controller_config import FABRIC_GATEWAY
 from nodes.flow_mobility_cache import FlowAction, FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, Incarnation
 from nodes.lma.local_mobility_anchor import LocalMobilityAnchor
+from nodes.lma.session_records import Record
 from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import (
@@ -329,6 +331,7 @@ class Network:
         self._starts = {"lma": 1, "mag1": 1, "mag2": 1}
         self._attached: set[str] = set()
         self._down: set[str] = set()
+        self.disk: list[Record] = []
         self.fate: Fate = lambda message: (delay_s,)
         domain = Domain()
         self.lma = domain.lma(policy, **config)
@@ -348,11 +351,20 @@ class Network:
         """The daemon of a node is killed: it neither receives nor sends, and forgets everything."""
         self._down.add(name)
 
-    def start(self, name: str) -> None:
-        """It starts again."""
+    def start(self, name: str, **changes: Any) -> None:
+        """It starts again: an LMA with what it has on disk, and with changes to its
+        configuration."""
         self._down.discard(name)
         self._starts[name] += 1
         incarnation = Incarnation(self._starts[name], restarted=True)
+        if name == "lma" and self.disk:
+            # RFC 5847 section 3.2: not a restart that counts.
+            self.lma = Domain.lma(self._policy, **(self._config | changes))
+            records, self.disk = self.disk, []
+            self.lma.core.restore(records, at(self.seconds))
+            self._carry_out(name, self.lma.taken())
+            self.disk = list(self.lma.core.storage.everything())
+            return
         if name == "lma":
             self.lma = Domain.lma(self._policy, incarnation=incarnation, **self._config)
             self._carry_out(name, self.lma.taken())
@@ -509,6 +521,8 @@ class Network:
     def _carry_out(self, node: str, actions: Sequence[Action]) -> None:
         for action in actions:
             match action:
+                case Persist(records):
+                    self.disk += records
                 case Send(message, source, destination):
                     self._transmit(message, source, destination)
                 case Reply(token) if token != NOBODY:

@@ -13,6 +13,7 @@ from typing import Any
 from nodes.actions import Action, Advertise, Log, Send
 from nodes.flow_mobility_cache import FlowAction
 from nodes.lma.binding_cache import BindingCacheEntry
+from nodes.lma.stable_storage import Kept
 from nodes.mag.binding_update_list import Registration
 from nodes.mn.attachment import AttachmentState
 from nodes.wire.messages import BindingError, ProxyBindingAcknowledgement
@@ -47,7 +48,7 @@ class Ledger:
         match what:
             case Started():
                 if name == "lma":
-                    self.promises.clear()
+                    self._remembered()
                 self.given = {key: nets for key, nets in self.given.items() if key[0] != name}
             case Arrived(message=BindingError()) if name == "lma":
                 self._revoked()
@@ -62,6 +63,19 @@ class Ledger:
                     self._granting = None
             case Advertise():
                 self._advertised(name, what)
+
+    def _remembered(self) -> None:
+        """The LMA goes on from its disk: what it said last may not have been heard."""
+        self._granting = None
+        kept = Kept.of(self.world.disk).bindings if self.world.disk else []
+        self.promises = {
+            record.bid: _Promise(
+                record.mn_id,
+                frozenset(record.prefixes),
+                record.expires if record.deletion is None else record.deletion,
+            )
+            for record in kept
+        }
 
     def _told(self, name: str, message: ProxyBindingAcknowledgement) -> None:
         identifier = message.option(MobileNodeIdentifier)
@@ -105,8 +119,20 @@ class Ledger:
         assert set(action.prefixes) <= hosted, "what is advertised is routed"
 
 
+def _check_disk(world: World) -> None:
+    """Starting again now would be starting with what the LMA knows."""
+    assert world.lma is not None
+    written, known = Kept.of(world.disk), Kept.of(world.lma.core.storage.everything())
+    assert written.numbers == known.numbers
+    for kind in ("bindings", "rows", "orders", "peers"):
+        kept, there = getattr(written, kind), getattr(known, kind)
+        assert sorted(map(repr, kept)) == sorted(map(repr, there)), f"{kind} are on disk"
+
+
 def check(world: World) -> None:
     """What holds at any time, whatever came."""
+    if world.lma is not None and world.plan.sessions:
+        _check_disk(world)
     if world.lma is not None:
         _check_prefixes(world)
         _check_default_path(world)

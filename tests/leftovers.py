@@ -30,9 +30,10 @@ def check_empty(world: World) -> None:
 
 # What may be remembered of those who have gone, by the name of the attribute.
 BOUNDS = {
-    "_restart_counters": len(MAGS),
+    "restart_counters": len(MAGS),
     "_unsupporting": len(MAGS),
     "_peers": len(MAGS),
+    "touched": len(MAGS),
     "_seen": len(MOBILE_NODES),
     "_policies": len(MOBILE_NODES),
     "_deciding": len(MOBILE_NODES),

@@ -74,6 +74,7 @@ PLANS = st.builds(
     policies=st.tuples(policies(), policies(), policies()),
     layer_2=st.booleans(),
     state=st.booleans(),
+    sessions=st.booleans(),
     deaf=st.sampled_from([(), (), ("mag2",)]),
     detection=st.sampled_from(["link", "link", "neighbour"]),
     handoffs=st.tuples(*[st.sampled_from([1, 1, 2, 3, 4, 6]) for _ in PORTS]),
@@ -170,6 +171,12 @@ class Honest(RuleBasedStateMachine):
         if name not in self.world.nodes:
             self.world.start(name)
         self.done()
+
+    @rule(actions=st.integers(0, 12))
+    @precondition(lambda self: self.world.plan.sessions)
+    def doom(self, actions: int) -> None:
+        """The LMA dies in the middle of what it does."""
+        self.world.doomed = actions
 
     @rule(name=NODE)
     def crash(self, name: str) -> None:
@@ -301,7 +308,7 @@ class Honest(RuleBasedStateMachine):
     def force_registration(self, who: str, worn_out: bool) -> None:
         """`worn_out`: so many sessions came and went meanwhile that BIDs begin anew."""
         if worn_out:
-            self.world.act("lma", lambda core, now: setattr(core.bindings, "_next_bid", 1))
+            self.world.act("lma", lambda core, now: setattr(core.bindings, "next_bid", 1))
         self.world.ask(
             "lma",
             lambda core, now, token: (
@@ -368,6 +375,7 @@ class Honest(RuleBasedStateMachine):
     def settle(self) -> None:
         """Nothing is lost any more, and nobody does anything."""
         self.world.fates.clear()
+        self.world.doomed = None
         for name in SIGNALLING:
             if name not in self.world.nodes:
                 self.world.start(name)

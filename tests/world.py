@@ -21,6 +21,7 @@ from nodes.actions import (
     Action,
     Advertise,
     Instant,
+    Persist,
     ProbeNeighbour,
     Reply,
     Send,
@@ -29,6 +30,7 @@ from nodes.actions import (
     TearDownLink,
 )
 from nodes.heartbeat import Incarnation
+from nodes.lma.session_records import Record
 from nodes.neighbour_discovery import (
     ALL_NODES,
     NeighbourAdvertisement,
@@ -36,6 +38,7 @@ from nodes.neighbour_discovery import (
     RouterSolicitation,
 )
 from nodes.neighbour_discovery import decode as decode_discovery
+from nodes.session_file import line_of, read_line
 from nodes.wire.attachment import (
     AttachmentAnswer,
     AttachmentRequest,
@@ -63,7 +66,7 @@ class Arrived(NamedTuple):
 
 
 class Started(NamedTuple):
-    """A daemon started: it knows nothing."""
+    """A daemon started: it knows nothing, but for an LMA that has its sessions on disk."""
 
 
 Watcher = Callable[[str, Action | Arrived | Started], None]
@@ -90,6 +93,10 @@ class World:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._tokens = itertools.count(1)
+        # What the LMA has on disk, and how many of its actions are left before it dies.
+        self.disk: list[Record] = []
+        self.doomed: int | None = None
+        self._left: Any = None
         self.nodes: dict[str, Node] = {}
         for name in ("lma", *MAGS, *MOBILE_NODES):
             self.start(name)
@@ -109,6 +116,9 @@ class World:
 
     def start(self, name: str) -> None:
         """A daemon starts, for the first time or again."""
+        if name == "lma" and self.disk:
+            self._go_on()
+            return
         count = self._starts[name] = self._starts.get(name, 0) + 1
         incarnation = Incarnation(count, restarted=count > 1 and self.plan.state)
         self.nodes[name] = make_node(self.plan, name, incarnation)
@@ -121,8 +131,25 @@ class World:
                 self.told.pop(port, None)
                 self.act(mag, lambda core, now, port=port: core.began(port))  # type: ignore[misc]
 
+    def _go_on(self) -> None:
+        """The LMA starts with what is on its disk. If it died between two inputs, its kernel needs
+        no change but for what its timers then find."""
+        node = make_node(self.plan, "lma", Incarnation(self._starts["lma"]))
+        self.nodes["lma"] = node
+        node.core.restore(read_line(line_of(self.disk)), self.now)
+        self.disk = list(node.core.storage.everything())
+        self._tell("lma", Started())
+        self.act("lma")
+        if self._left is not None and "lma" in self.nodes:
+            for what in ("tunnels", "routes", "targets", "watched"):
+                there, before = getattr(node.kernel, what), getattr(self._left, what)
+                assert there == before, f"{what} are adopted"
+        self._timers()
+
     def crash(self, name: str) -> None:
         """A daemon is killed. What it was asked is never answered."""
+        if name == "lma":
+            self._left = self.nodes[name].kernel
         del self.nodes[name]
         self.asked = {token: who for token, who in self.asked.items() if who != name}
 
@@ -175,6 +202,13 @@ class World:
         if what is not None:
             what(node.core, self.now)
         for action in node.core.take_actions():
+            if name == "lma" and self.doomed is not None and not isinstance(action, Persist):
+                self.doomed -= 1
+                if self.doomed < 0:
+                    self.doomed = None
+                    self.crash(name)
+                    self._left = None
+                    return
             node.kernel.perform(action)
             self._tell(name, action)
             self._carry_out(name, action)
@@ -244,6 +278,8 @@ class World:
 
     def _carry_out(self, name: str, action: Action) -> None:
         match action:
+            case Persist(records):
+                self.disk += records  # type: ignore[arg-type]
             case Send(message, source, destination):
                 self._transmit(message, source, destination)
             case SendOnLink(message, port):

@@ -76,12 +76,13 @@ PORTS = {
 @dataclass(frozen=True)
 class Plan:
     """How a domain is configured. `handoffs`: the handoff indicator of each port in turn. `state`:
-    whether nodes keep their Restart Counter in a file. `deaf`: the MAGs that know no Update
-    Notifications."""
+    whether nodes keep their Restart Counter in a file, and `sessions` whether the LMA does its own.
+    `deaf`: the MAGs that know no Update Notifications."""
 
     policies: tuple[MobileNodePolicy, ...] = (MobileNodePolicy(),) * 3
     layer_2: bool = False
     state: bool = True
+    sessions: bool = False
     deaf: tuple[str, ...] = ()
     detection: str = "link"
     handoffs: tuple[int, ...] = (1,) * len(PORTS)
@@ -144,6 +145,7 @@ def make_node(plan: Plan, name: str, incarnation: Incarnation) -> Node:
             accesses={"wlan": Access(4, 10), "cell": Access(8, 20)},
             authorized_mags=tuple(MAGS.values()),
             max_lifetime_s=LIFETIME_S,
+            sessions=Path("sessions") if plan.sessions else None,
             **{"prefix_pool": POOL, **plan.lma},
         )
         return Node(LocalMobilityAnchor(config, rng, incarnation), Forwarding())

@@ -115,6 +115,9 @@ def configure(spec: RunSpec, events: Path, control_socket: Path, seed: int) -> R
         address=address_of(spec, lma),
         control_socket=control_socket,
         state=control_socket.with_name(f"{lma}.state"),
+        sessions=(
+            control_socket.with_name(f"{lma}.sessions") if protocol.data_plane == "tunnel" else None
+        ),
         prefix_pool=HOME_PREFIX_POOL,
         mobile_nodes=dict.fromkeys(mn_ids, policy),
         accesses={name: _technology(name) for name in topology.accesses},

@@ -16,12 +16,14 @@ first (RFC 6089 section 5.3.6). Connection tracking has to be in use for that, a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import (
     Action,
     BlockPrefix,
     CloseTunnel,
+    EndAdoption,
     ForwardFlows,
     InstallFlow,
     LabelFlow,
@@ -34,6 +36,7 @@ from nodes.classifier import ClassifiedRow, Classifier
 from nodes.config import HOME_NETWORK_PREFIX_LENGTH
 from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.flow_mobility_cache import FlowAction
+from nodes.kernel.adoption import AdoptingRouting
 from nodes.kernel.flow_labels import (
     TUNNEL_MASK,
     label_chain,
@@ -42,17 +45,19 @@ from nodes.kernel.flow_labels import (
     with_label,
 )
 from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch
-from nodes.kernel.nftables import Command, Transactions, whole_packets
+from nodes.kernel.nftables import Command, whole_packets
 from nodes.kernel.path_hold import PathHolding, hold_map
 from nodes.kernel.routing import Routing
 from nodes.kernel.selector_rules import match_expressions
 from nodes.kernel.set_elements import ElementChange
+from nodes.kernel.table_adoption import AdoptedTable
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob"
 DROP_MARK = TUNNEL_MASK
 FABRIC_MARK = TUNNEL_MASK - 1
 FIRST_ROUTING_TABLE = 1000
+ROUTING_TABLES = range(FIRST_ROUTING_TABLE, FIRST_ROUTING_TABLE + TUNNEL_MASK + 1)
 RULE_PRIORITY = 100
 DEFAULT_ROUTE = IPv6Network("::/0")
 # Where a copy is sent "to": the route to it leads into the tunnel, which asks for no neighbour.
@@ -95,7 +100,8 @@ table {TABLE} {{
 class LmaForwarding:
     """`track`: something else needs connection tracking to track. `fabric`: the interface of the
     switched core, for packets that go there without a tunnel. `labels`: flows have one. `holds`:
-    packets of a flow that moves may have to wait."""
+    packets of a flow that moves may have to wait. `adopt`: what an earlier start has left goes on
+    forwarding; once the same has been asked for, EndAdoption removes the rest."""
 
     def __init__(
         self,
@@ -105,16 +111,21 @@ class LmaForwarding:
         fabric: str | None = None,
         labels: bool = False,
         holds: bool = False,
+        adopt: bool = False,
     ) -> None:
         self._address = address
         self._fabric = fabric
-        self._routing = Routing()
-        self._nftables = Transactions(TABLE)
-        self._routing.sweep("mag", (), (RULE_PRIORITY,))
         tables = [hold_map(TABLE), _SKELETON, whole_packets(TABLE, track=track)]
         if labels:
             tables.append(label_chain(TABLE, address))
-        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", *tables)
+        self._nftables = AdoptedTable(TABLE, tables, adopt=adopt)
+        self._left: AdoptingRouting | None = None
+        if adopt:
+            homes = partial(self._nftables.holds, "home_prefixes")
+            self._left = AdoptingRouting("mag", ROUTING_TABLES, (RULE_PRIORITY,), homes)
+        self._routing: Routing = self._left or Routing()
+        if not adopt:
+            self._routing.sweep("mag", (), (RULE_PRIORITY,))
         self._marks: dict[IPv6Address, int] = {}
         self._labels: dict[int, int] = {}
         self._holding = PathHolding(TABLE, self._nftables) if holds else None
@@ -159,6 +170,10 @@ class LmaForwarding:
                 self._labels[key] = label
             case ForwardFlows(paths):
                 self._forward(paths)
+            case EndAdoption() if self._left is not None:
+                self._nftables.end_adoption()
+                self._left.end_adoption()
+                self._left = None
 
     def close(self) -> None:
         self._routing.close()
@@ -173,12 +188,21 @@ class LmaForwarding:
         return _tunnel(self._marks[peer])
 
     def _open(self, peer: IPv6Address) -> None:
-        mark = next(number for number in range(1, DROP_MARK) if number not in self._marks.values())
-        self._marks[peer] = mark
+        left = None if self._left is None else self._left.tunnel_to(peer)
+        self._marks[peer] = self._free_mark() if left is None else int(left.removeprefix("mag"))
         self._routing.add_tunnel(self.tunnel(peer), self._address, peer)
-        if self._holding is not None:
+        if self._holding is not None and left is None:
             self._holding.prepare(self.tunnel(peer))
         self._use_mark(peer)
+
+    def _free_mark(self) -> int:
+        taken = set(self._marks.values())
+        return next(
+            number
+            for number in range(1, DROP_MARK)
+            if number not in taken
+            and (self._left is None or not self._left.is_left(_tunnel(number)))
+        )
 
     def _use_mark(self, peer: IPv6Address) -> None:
         """Packets with the mark of `peer` go there, whatever label the mark has besides."""

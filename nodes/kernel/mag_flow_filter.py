@@ -34,15 +34,25 @@ table {TABLE} {{
 
 
 class MagFlowFilter:
-    def __init__(self) -> None:
+    """`adopt`: a filter that an earlier start has left stays until there is another, or
+    `end_adoption`."""
+
+    def __init__(self, *, adopt: bool = False) -> None:
         self._nftables = Transactions()
-        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}")
         self._filters: dict[str, FilterFlows] = {}
+        if not adopt:
+            self._renew()
+
+    def end_adoption(self) -> None:
+        self._renew()
 
     def filter(self, action: FilterFlows) -> None:
         """Put the whole filter of an interface in force, in one transaction. Without any there is
         no table, and the kernel looks at no packet for it."""
         self._filters[action.interface] = action
+        self._renew()
+
+    def _renew(self) -> None:
         filters = [wanted for wanted in self._filters.values() if wanted.prefixes]
         commands = [f"add table {TABLE}", f"delete table {TABLE}"]
         if filters:

@@ -19,9 +19,18 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import Action, CloseTunnel, FilterFlows, HostPrefix, OpenTunnel, UnhostPrefix
+from nodes.actions import (
+    Action,
+    CloseTunnel,
+    EndAdoption,
+    FilterFlows,
+    HostPrefix,
+    OpenTunnel,
+    UnhostPrefix,
+)
 from nodes.config import MagConfig
 from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
+from nodes.kernel.adoption import AdoptingRouting
 from nodes.kernel.mag_flow_filter import MagFlowFilter
 from nodes.kernel.netlink import RT_TABLE_LOCAL, RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.path_mtu import path_mtu
@@ -63,17 +72,23 @@ ANYTHING = RuleMatch()
 
 
 class MagForwarding:
-    def __init__(self, config: MagConfig) -> None:
+    """`adopt`: what an earlier start has left goes on forwarding; EndAdoption removes of it what
+    hasn't been asked for again by then."""
+
+    def __init__(self, config: MagConfig, *, adopt: bool = False) -> None:
         self._config = config
-        self._routing = Routing()
-        self._flows = MagFlowFilter()
+        self._flows = MagFlowFilter(adopt=adopt)
         self._slots: dict[IPv6Address, int] = {}
         self._never_tunnels = config.data_plane == "native" and config.fallback == "refuse"
         self._native_mtus: dict[IPv6Address, int] = {}
         self._hosted: dict[tuple[str, IPv6Network], HostPrefix] = {}
         slots = range(len(config.lmas))
         tables = [table + slot for table in (UPLINK_TABLE, DOWNLINK_TABLE) for slot in slots]
-        self._routing.sweep("lma", (*tables, LOCAL_ROUTING_TABLE), PRIORITIES)
+        tables.append(LOCAL_ROUTING_TABLE)
+        self._left = AdoptingRouting("lma", tables, PRIORITIES) if adopt else None
+        self._routing: Routing = self._left or Routing()
+        if not adopt:
+            self._routing.sweep("lma", tables, PRIORITIES)
         self._routing.remove_rule(ANYTHING, RT_TABLE_LOCAL)
         self._routing.add_rule(LOCAL_ADDRESS_PRIORITY, ANYTHING, RT_TABLE_LOCAL)
         for interface in config.interfaces:
@@ -106,6 +121,10 @@ class MagForwarding:
                 self._host(action)
             case UnhostPrefix(interface, prefix):
                 self._unhost(interface, prefix)
+            case EndAdoption() if self._left is not None:
+                self._flows.end_adoption()
+                self._left.end_adoption()
+                self._left = None
 
     def advertised_mtu(self, lma: IPv6Address) -> int | None:
         """What the MTU option of Router Advertisements says: the MTU of the tunnel (RFC 5213
@@ -149,7 +168,8 @@ class MagForwarding:
         return min(found, default=None)
 
     def _open_tunnel(self, lma: IPv6Address) -> None:
-        slot = next(n for n in range(len(self._slots) + 1) if n not in self._slots.values())
+        left = None if self._left is None else self._left.tunnel_to(lma)
+        slot = self._free_slot() if left is None else int(left.removeprefix(TUNNEL.format("")))
         name = TUNNEL.format(slot)
         self._routing.add_tunnel(name, self._config.proxy_coa, lma)
         self._slots[lma] = slot
@@ -161,6 +181,15 @@ class MagForwarding:
         for incoming in self._downlink_matches(slot):
             self._routing.add_rule(DOWNLINK_PRIORITY, incoming, DOWNLINK_TABLE + slot)
         self._routing.add_rule(DOWNLINK_REST_PRIORITY, RuleMatch(incoming=name), None)
+
+    def _free_slot(self) -> int:
+        taken = self._slots.values()
+        return next(
+            slot
+            for slot in range(len(self._config.lmas))
+            if slot not in taken
+            and (self._left is None or not self._left.is_left(TUNNEL.format(slot)))
+        )
 
     def _close_tunnel(self, lma: IPv6Address) -> None:
         slot = self._slots.pop(lma)

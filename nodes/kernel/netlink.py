@@ -37,7 +37,6 @@ NLA_F_NESTED = 0x8000
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR = 16, 17, 18, 20
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE, RTM_NEWRULE, RTM_DELRULE = 24, 25, 26, 32, 33
-ROUTE_HEADER_BYTES = 12
 RTM_NEWNEIGH, NDA_DST, NDA_LLADDR, NUD_PERMANENT = 28, 1, 2, 0x80
 
 IFF_UP = 1
@@ -254,23 +253,6 @@ def set_route(
 def delete_route(network: IPv6Network, *, table: int = RT_TABLE_MAIN) -> Request:
     body = _route_header(network, RTN_UNSPEC) + _destination(network) + u32(RTA_TABLE, table)
     return Request(RTM_DELROUTE, 0, body, f"delete route {network} in table {table}")
-
-
-def routes(channel: socket.socket, table: int) -> list[IPv6Network]:
-    """The destinations that a routing table has routes to."""
-    found: list[IPv6Network] = []
-    for body in dump(channel, RTM_GETROUTE, _route_header(IPv6Network("::/0"), RTN_UNSPEC)):
-        said = dict(attributes(body[ROUTE_HEADER_BYTES:]))
-        if number_of(said, RTA_TABLE) == table:
-            found.append(_network(said.get(RTA_DST, bytes(16)), body[1]))
-    return found
-
-
-def _network(address: bytes, prefix_length: int) -> IPv6Network:
-    try:
-        return IPv6Network((address, prefix_length))
-    except ValueError as error:
-        raise MalformedReply(f"a route to {address.hex()}/{prefix_length}: {error}") from None
 
 
 def dump(channel: socket.socket, kind: int, body: bytes = b"") -> Iterator[bytes]:

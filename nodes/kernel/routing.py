@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 
-from nodes.kernel import netlink
+from nodes.kernel import netlink, netlink_dump
 from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch
 from nodes.kernel.netlink_replies import NetlinkError
 
@@ -99,8 +99,9 @@ class Routing:
             if re.fullmatch(rf"{tunnels}\d+", name):
                 self.delete_link(name)
         for table in tables:
-            for destination in netlink.routes(self._channel, table):
-                self.delete_route(destination, table=table)
+            for route in netlink_dump.routes(self._channel):
+                if route.table == table:
+                    self.delete_route(route.destination, table=table)
         for priority in priorities:
             while self._delete_rule_with(priority):
                 pass

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network
 
-from nodes.actions import AcceptSources, Action
+from nodes.actions import AcceptSources, Action, EndAdoption
 from nodes.config import HOME_NETWORK_PREFIX_LENGTH, LmaConfig
-from nodes.kernel.nftables import Transactions
 from nodes.kernel.set_elements import ElementChange, TunnelSource
+from nodes.kernel.table_adoption import AdoptedTable
 from nodes.wire.mobility_header import NEXT_HEADER as MOBILITY_HEADER
 
 TABLE = "ip6 flowmob_sources"
@@ -36,17 +36,21 @@ table {TABLE} {{
 
 
 class SourceFilter:
-    """`tunnel` says which interface the tunnel to a MAG is."""
+    """`tunnel` says which interface the tunnel to a MAG is. `adopt`: what an earlier start accepted
+    is accepted until EndAdoption."""
 
-    def __init__(self, config: LmaConfig, tunnel: Callable[[IPv6Address], str]) -> None:
+    def __init__(
+        self, config: LmaConfig, tunnel: Callable[[IPv6Address], str], *, adopt: bool = False
+    ) -> None:
         self._tunnel = tunnel
-        self._nftables = Transactions(TABLE)
         internet = _internet_side(config) if config.internet_interfaces else []
-        self._nftables.run(f"add table {TABLE}", f"delete table {TABLE}", _SKELETON, *internet)
+        self._nftables = AdoptedTable(TABLE, (_SKELETON, *internet), adopt=adopt)
 
     def perform(self, action: Action) -> None:
         """Carry out a change of what is accepted; other actions are not for this class."""
-        if isinstance(action, AcceptSources):
+        if isinstance(action, EndAdoption):
+            self._nftables.end_adoption()
+        elif isinstance(action, AcceptSources):
             interface = self._tunnel(action.peer)
             self._nftables.run(
                 *(_element(interface, prefix, add=False) for prefix in action.left),

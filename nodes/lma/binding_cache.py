@@ -110,9 +110,14 @@ Lookup = UpdateEntry | CreateSession | WaitForDeregistration | RejectRequest
 
 @dataclass(slots=True)
 class BindingCache:
+    """`touched`: the mobile nodes whose entries may have changed, and `gone` the BIDs of those that
+    were removed, since whoever keeps them on record looked last."""
+
+    touched: set[str] = field(default_factory=set)
+    gone: set[int] = field(default_factory=set)
+    next_bid: int = 1
     _entries: dict[int, BindingCacheEntry] = field(default_factory=dict)
     _of: dict[str, dict[int, BindingCacheEntry]] = field(default_factory=dict)
-    _next_bid: int = 1
 
     def __iter__(self) -> Iterator[BindingCacheEntry]:
         return iter(self._entries.values())
@@ -154,18 +159,21 @@ class BindingCache:
     def allocate_bid(self, named: Collection[int] = ()) -> int:
         """A BID that no entry has, and none of those that are `named` elsewhere: who names one
         means the binding that had it. It is local to the LMA (RFC 7864 section 5.1)."""
-        while self._next_bid in self._entries or self._next_bid in named or self._next_bid == 0:
-            self._next_bid = (self._next_bid + 1) & 0xFFFF
-        bid = self._next_bid
-        self._next_bid = (self._next_bid + 1) & 0xFFFF
+        while self.next_bid in self._entries or self.next_bid in named or self.next_bid == 0:
+            self.next_bid = (self.next_bid + 1) & 0xFFFF
+        bid = self.next_bid
+        self.next_bid = (self.next_bid + 1) & 0xFFFF
         return bid
 
     def add(self, entry: BindingCacheEntry) -> None:
         self._entries[entry.bid] = entry
         self._of.setdefault(entry.mn_id, {})[entry.bid] = entry
+        self.touched.add(entry.mn_id)
+        self.gone.discard(entry.bid)
 
     def remove(self, entry: BindingCacheEntry) -> None:
         del self._entries[entry.bid]
+        self.gone.add(entry.bid)
         own = self._of[entry.mn_id]
         del own[entry.bid]
         if not own:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
-from nodes.actions import Instant, Outbox, Reply, Send
+from nodes.actions import NOBODY, Instant, Outbox, Reply, Send
 from nodes.config import LmaConfig
-from nodes.lma.binding_cache import BindingCacheEntry
+from nodes.lma.binding_cache import BindingCache, BindingCacheEntry
 from nodes.lma.proxy_registration import ProxyRegistration
 from nodes.lma.revocation_indications import Conclusion, RevocationIndications
 from nodes.mag.revocation_request import answer_to
@@ -60,6 +60,14 @@ class BindingRevocation:
             )
             self._indicate(message, peer, there, order, now)
 
+    def resume(self, bindings: BindingCache, now: Instant) -> None:
+        """Revocations that were in progress when this LMA ended go on, by mobile node."""
+        for mn_id in bindings.mobile_nodes():
+            entries = [entry for entry in bindings.of(mn_id) if entry.registered]
+            chosen = [entry for entry in entries if entry.revocation_in_progress]
+            if chosen:
+                self.revoke(chosen, NOBODY, now, whole=len(chosen) == len(entries))
+
     def revoke_all(
         self, peer: IPv6Address, entries: list[BindingCacheEntry], token: int, now: Instant
     ) -> None:
@@ -104,6 +112,7 @@ class BindingRevocation:
     ) -> None:
         for entry in entries:
             entry.revocation_in_progress = True
+            self._registrations.changed(entry)
         order.left += 1
 
         def told(conclusion: Conclusion, status: int, then: Instant) -> None:
@@ -126,6 +135,7 @@ class BindingRevocation:
     def _give_up(self, entries: list[BindingCacheEntry], order: _Order, status: int) -> None:
         for entry in entries:
             entry.revocation_in_progress = False
+            self._registrations.changed(entry)
         order.refusal = f"the MAG answered with status {status}"
         self._settle(order)
 

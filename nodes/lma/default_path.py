@@ -25,9 +25,10 @@ class DefaultPath:
         # By mobile node, for a prefix is never that of two: what one does costs no look at others.
         self._routes: dict[str, dict[IPv6Network, IPv6Address | None]] = {}
 
-    def open_tunnels(self, bindings: BindingCache) -> list[Action]:
-        """Tunnels that registered bindings need and that don't exist yet."""
-        needed = {entry.proxy_coa for entry in bindings if entry.registered}
+    def open_tunnels(self, bindings: BindingCache, *, anew: bool = False) -> list[Action]:
+        """Tunnels that registered bindings need and that don't exist yet. `anew`: also those that
+        bindings have which wait for deletion, as from an earlier start."""
+        needed = {entry.proxy_coa for entry in bindings if entry.registered or anew}
         actions: list[Action] = [OpenTunnel(peer) for peer in sorted(needed - self._tunnels)]
         self._tunnels |= needed
         return actions

@@ -34,14 +34,18 @@ class FlowForwarding:
         self._prefixes_at = prefixes_at
         self._outbox = outbox
         self._keys: dict[tuple[str, int], int] = {}
-        self._next_key = FIRST_FLOW_KEY
+        self.next_key = FIRST_FLOW_KEY
         self._paths: dict[int, tuple[IPv6Address, ...]] = {}
         self._installed: dict[int, tuple[IPv6Network, ...]] = {}
 
     def add(self, mn_id: str, fid: int) -> None:
         """Give a row that is new in the cache its key."""
-        self._keys[mn_id, fid] = self._next_key
-        self._next_key += 1
+        self._keys[mn_id, fid] = self.next_key
+        self.next_key += 1
+
+    def restore(self, mn_id: str, fid: int, key: int) -> None:
+        """A row that had its key before this LMA started."""
+        self._keys[mn_id, fid] = key
 
     def key(self, mn_id: str, fid: int) -> int:
         return self._keys[mn_id, fid]

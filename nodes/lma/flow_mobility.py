@@ -30,6 +30,7 @@ from nodes.lma.flow_mobility_initiate import (
 )
 from nodes.lma.flow_mobility_needs import FlowMobilityNeeds
 from nodes.lma.flow_orders import Order, Orders, Placement
+from nodes.lma.flow_recovery import FlowRecovery
 from nodes.lma.path_changes import PathChanges
 from nodes.wire.messages import UpdateNotificationAcknowledgement
 
@@ -52,7 +53,9 @@ class FlowMobility:
         self._forwarding = FlowForwarding(self.cache, bindings, self._prefixes_at, outbox)
         self.needs = FlowMobilityNeeds(config, bindings, self.cache, self._orders, self._forwarding)
         self._initiator = FlowMobilityInitiator(config, bindings, self.needs.of, outbox, rng)
-        self._moves = 0
+        self.recovery = FlowRecovery(
+            bindings, self.cache, self._orders, self._forwarding, self._initiator, self._arrange
+        )
         self._changed: set[str] = set()
 
     def deadline(self) -> float | None:
@@ -61,8 +64,8 @@ class FlowMobility:
     def add_flow(self, mn_id: str, entry: FlowMobilityCacheEntry, token: int, now: Instant) -> None:
         """Add a flow. If its bindings' MAGs have to be told of something first, packets take the
         default path until they have answered, and the reply comes then."""
-        unknown = [bid for bid in entry.bids if not self._belongs(bid, mn_id)]
-        if unknown or not entry.bids:
+        own = {binding.bid for binding in self._bindings.of(mn_id)}
+        if not entry.bids or not own.issuperset(entry.bids):
             return self._refuse(token, f"bids is {list(entry.bids)}; expected bindings of {mn_id}")
         try:
             self.cache.add(mn_id, entry)
@@ -133,14 +136,14 @@ class FlowMobility:
         order = Order(mn_id, token, several=len(rows) > 1)
         for fid, row in rows.items():
             assert row is not None
-            self._moves += 1
+            self._orders.moves += 1
             if not decided:
-                details = {"from": self._names(row.bids), "move": self._moves}
+                details = {"from": self._names(row.bids), "move": self._orders.moves}
                 self._log("decision", mn_id, fid, to=self._names(bids), **details)
             previous = self._supersede(
                 mn_id, fid, "superseded", "a newer move of this flow replaced it"
             )
-            order.places[fid] = Placement(bids, previous or row.bids, self._moves)
+            order.places[fid] = Placement(bids, previous or row.bids, self._orders.moves)
         return self._arrange(order, now)
 
     def _arrange(self, order: Order, now: Instant) -> None:
@@ -247,6 +250,7 @@ class FlowMobility:
         """After every input: withdraw what is needed no more. Whether prefixes may have changed."""
         self._advance_registered()
         changed, self._changed = self._changed | self._initiator.overdue(now), set()
+        self._bindings.touched |= changed
         for mn_id in sorted(changed):
             self._initiator.withdraw_surplus(mn_id, now)
             self._forwarding.refresh(mn_id)
@@ -372,10 +376,6 @@ class FlowMobility:
         if asked is not None and self._policy(target.mn_id).switch == "on-send":
             there += asked.prefixes
         return there
-
-    def _belongs(self, bid: int, mn_id: str) -> bool:
-        binding = self._bindings.get(bid)
-        return binding is not None and binding.mn_id == mn_id
 
     def _policy(self, mn_id: str) -> MobileNodePolicy:
         return self._config.mobile_nodes[mn_id]

@@ -80,7 +80,7 @@ class FlowMobilityInitiator:
         self._bindings = bindings
         self._needed = needed
         self._outbox = outbox
-        self._notifier = UpdateNotifier(
+        self.notifier = UpdateNotifier(
             config.address,
             config.min_delay_between_update_notification_replay_ms / 1000,
             config.max_update_notification_retransmit_count,
@@ -92,7 +92,7 @@ class FlowMobilityInitiator:
         self._unsupporting: set[IPv6Address] = set()
 
     def deadline(self) -> float | None:
-        due = [self._notifier.deadline()]
+        due = [self.notifier.deadline()]
         for bid, items in self._surplus.items():
             if self.asked(bid) is None:
                 due += items.values()
@@ -103,7 +103,7 @@ class FlowMobilityInitiator:
 
     def asked(self, bid: int) -> FlowMobilitySet | None:
         """What the unanswered FMI for a binding asks for."""
-        found = next((asked for asked in self._all_asked() if asked.bid == bid), None)
+        found = next((asked for asked in self.all_asked() if asked.bid == bid), None)
         return None if found is None else found.wanted
 
     def request(self, entry: BindingCacheEntry, now: Instant) -> None:
@@ -120,7 +120,19 @@ class FlowMobilityInitiator:
         elif set(wanted.items()) != set(before.items()):
             self._send(entry, Asked(entry.bid, wanted, before), now)
 
+    def all_asked(self) -> Iterable[Asked]:
+        """What the unanswered FMIs ask for."""
+        return _asked(self.notifier.outstanding())
+
+    def ask_again(self, asked: Asked, now: Instant) -> None:
+        """An FMI whose answer may have been lost with an earlier start of this LMA. With another
+        sequence number: the MAG may have had newer ones since, and each is the whole set."""
+        entry = self._bindings.get(asked.bid)
+        if entry is not None and entry.registered:
+            self._send(entry, asked, now)
+
     def _send(self, entry: BindingCacheEntry, asked: Asked, now: Instant) -> None:
+        self._bindings.touched.add(entry.mn_id)
         _believe(entry, asked.before.only(lambda item: item in asked.wanted.items()))
         message = UpdateNotification(
             sequence=0,
@@ -128,7 +140,7 @@ class FlowMobilityInitiator:
             acknowledge=True,
             options=self._options(entry, asked.wanted),
         )
-        sequence, send = self._notifier.send(message, entry.proxy_coa, asked, now)
+        sequence, send = self.notifier.send(message, entry.proxy_coa, asked, now)
         details = {"sequence": sequence, "to": str(entry.proxy_coa)}
         self._outbox.put(send, Log("fmi-sent", details))
 
@@ -139,19 +151,19 @@ class FlowMobilityInitiator:
         if peer in self._unsupporting:
             return False
         forced = Forced(mn_id, peer)
-        self._notifier.withdraw(lambda outstanding: outstanding.subject == forced)
+        self.notifier.withdraw(lambda outstanding: outstanding.subject == forced)
         reason = UpdateNotificationReason.FORCE_REREGISTRATION
         whose: Option = MobileNodeGroupIdentifier()
         if mn_id is not None:
             whose = MobileNodeIdentifier.of(mn_id)
-        _, send = self._notifier.send(UpdateNotification(0, reason, (whose,)), peer, forced, now)
+        _, send = self.notifier.send(UpdateNotification(0, reason, (whose,)), peer, forced, now)
         self._outbox.put(send, Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
         return True
 
     def registered(self, mn_id: str, peer: IPv6Address) -> None:
         """A PBU for the mobile node came from `peer`."""
         forced = (Forced(mn_id, peer), Forced(None, peer))
-        self._notifier.withdraw(lambda outstanding: outstanding.subject in forced)
+        self.notifier.withdraw(lambda outstanding: outstanding.subject in forced)
 
     def _options(self, entry: BindingCacheEntry, wanted: FlowMobilitySet) -> tuple[Option, ...]:
         """MN-ID followed by the prefixes (RFC 7864 section 4.2). There has to be one at least: the
@@ -194,7 +206,7 @@ class FlowMobilityInitiator:
         self, message: UpdateNotificationAcknowledgement, peer: IPv6Address
     ) -> Outcome | None:
         """Process an FMA (RFC 7077 section 5.2, RFC 7864 section 4.3). None: it answers nothing."""
-        outstanding = self._notifier.acknowledge(message, peer)
+        outstanding = self.notifier.acknowledge(message, peer)
         if outstanding is None:
             self._outbox.put(Log("fma-discarded", {"sequence": message.sequence}))
             return None
@@ -232,14 +244,14 @@ class FlowMobilityInitiator:
         """A Binding Error with status 2: the MAG knows no Update Notifications, and MUST NOT get
         any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
         self._unsupporting.add(peer)
-        withdrawn = self._notifier.withdraw(lambda outstanding: outstanding.peer == peer)
+        withdrawn = self.notifier.withdraw(lambda outstanding: outstanding.peer == peer)
         outcomes = [Outcome(asked, NOT_SUPPORTED) for asked in _asked(withdrawn)]
         for outcome in outcomes:
             self._failed(outcome.asked)
         return outcomes
 
     def handle_timer(self, now: Instant) -> list[Outcome]:
-        actions, expired = self._notifier.handle_timer(now)
+        actions, expired = self.notifier.handle_timer(now)
         self._outbox.put(*actions)
         for outstanding in expired:
             self._outbox.put(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
@@ -286,7 +298,7 @@ class FlowMobilityInitiator:
         _believe(entry, FlowMobilitySet())
         self._surplus.pop(entry.bid, None)
         self._again.discard(entry.bid)
-        self._notifier.withdraw(
+        self.notifier.withdraw(
             lambda outstanding: (
                 isinstance(outstanding.subject, Asked) and outstanding.subject.bid == entry.bid
             )
@@ -311,9 +323,6 @@ class FlowMobilityInitiator:
                 for prefix in dict.fromkeys(entry.inherited_prefixes)
                 if prefix in kept and not self._bindings.holding(prefix)
             )
-
-    def _all_asked(self) -> Iterable[Asked]:
-        return _asked(self._notifier.outstanding())
 
 
 def known(entry: BindingCacheEntry) -> FlowMobilitySet:

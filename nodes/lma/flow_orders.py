@@ -44,16 +44,21 @@ class Order:
 
 
 class Orders:
-    """A flow is in one order at most."""
+    """A flow is in one order at most. `moves`: how many there were. `touched`: the mobile nodes
+    whose orders came or went since whoever keeps them on record looked last."""
 
     def __init__(self) -> None:
         self._orders: list[Order] = []
+        self.moves = 0
+        self.touched: set[str] = set()
 
     def add(self, order: Order) -> None:
         self._orders.append(order)
+        self.touched.add(order.mn_id)
 
     def remove(self, order: Order) -> None:
         self._orders.remove(order)
+        self.touched.add(order.mn_id)
 
     def all(self) -> tuple[Order, ...]:
         return tuple(self._orders)

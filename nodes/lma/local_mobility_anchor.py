@@ -6,10 +6,10 @@ Feed it messages, control requests and time; carry out the actions that it retur
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from ipaddress import IPv6Address
 
-from nodes.actions import Action, Instant, Log, Outbox, Reply
+from nodes.actions import Action, EndAdoption, Instant, Log, Outbox, Persist, Reply
 from nodes.config import LmaConfig
 from nodes.flow_mobility_cache import FlowMobilityCacheEntry
 from nodes.heartbeat import FIRST_START, HeartbeatExchange, Incarnation
@@ -25,6 +25,8 @@ from nodes.lma.path_hold import PathHolds
 from nodes.lma.policy_engine import PolicyEngine
 from nodes.lma.proxy_registration import ProxyRegistration
 from nodes.lma.revocation_indications import RevocationIndications
+from nodes.lma.session_records import Record
+from nodes.lma.stable_storage import StableStorage
 from nodes.lma.uplink_following import UplinkFollowing
 from nodes.northbound import Event
 from nodes.northbound import Reply as NorthboundReply
@@ -68,9 +70,31 @@ class LocalMobilityAnchor:
             config, self.bindings, self.registrations, self.indications, self._outbox
         )
 
+        self.storage = StableStorage(
+            self.bindings, self.flows.recovery, self.indications, self.heartbeats, self.holds
+        )
+
     def take_actions(self) -> list[Action]:
         """What is to be done since the last call, in order."""
-        return self._outbox.take()
+        if self.config.sessions is None:
+            self.storage.forget()
+            return self._outbox.take()
+        records = self.storage.changes()
+        return [*([Persist(records)] if records else ()), *self._outbox.take()]
+
+    def restore(self, records: Iterable[Record], now: Instant) -> None:
+        """Go on from what an earlier start has written; before any other input. What is due by now
+        happens at the next `handle_timer`."""
+        for entry in self.storage.restore(records, self.config):
+            details = {"mn": entry.mn_id, "bid": entry.bid, "proxy_coa": str(entry.proxy_coa)}
+            self._outbox.put(Log("binding-dropped", details))
+        self.following.restore()
+        self.flows.recovery.ask_again(now)
+        self.registrations.resume()
+        self.flows.recovery.resume(now)
+        self.revocations.resume(self.bindings, now)
+        self._settle(now)
+        self._outbox.put(EndAdoption())
 
     def timer(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""

@@ -41,7 +41,7 @@ class PathHolds(Outbox):
         self._policies = config.mobile_nodes
         self._hold_ms: dict[int, int] = {}
         self._paths: dict[int, tuple[IPv6Address, ...]] = {}
-        self._holds = 0
+        self.holds = 0
         self._begun: list[HoldFlows] = []
         self._due: list[tuple[float, Action]] = []
 
@@ -67,8 +67,8 @@ class PathHolds(Outbox):
                 moved[self._hold_ms.get(key, 0)].append(key)
         moved.pop(0, None)
         for hold_ms, keys in moved.items():
-            self._holds += 1
-            hold = HoldFlows(self._holds, tuple(keys), hold_ms)
+            self.holds += 1
+            hold = HoldFlows(self.holds, tuple(keys), hold_ms)
             self._begun.append(hold)
             super().put(hold)
 

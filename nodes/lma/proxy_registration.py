@@ -295,6 +295,7 @@ class ProxyRegistration:
         limit = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
         for entry in self._bindings.using(peer):
             if entry.accepted_at <= since:
+                self._bindings.touched.add(entry.mn_id)
                 entry.expires = min(entry.expires, limit)
 
     def revoked(self, entry: BindingCacheEntry, now: Instant) -> bool:
@@ -303,6 +304,10 @@ class ProxyRegistration:
             return False
         self._delete(entry, now)
         return True
+
+    def changed(self, entry: BindingCacheEntry) -> None:
+        """Something of `entry` that nothing else follows from."""
+        self._bindings.touched.add(entry.mn_id)
 
     def _end(self, entry: BindingCacheEntry, reason: str, now: Instant) -> None:
         """From now on without service, and to be deleted after MinDelayBeforeBCEDelete."""
@@ -316,6 +321,14 @@ class ProxyRegistration:
         self._flows.binding_removed(entry, "the target's registration ended")
         self._synchronise(entry.mn_id)
         self._outbox.put(Log("binding-deleted", {"mn": entry.mn_id, "bid": entry.bid}))
+
+    def resume(self) -> None:
+        """After a start with the binding cache of an earlier one: all that it says anew."""
+        self._outbox.put(*self._default_path.open_tunnels(self._bindings, anew=True))
+        self._outbox.put(*self._default_path.refresh_routes(self._bindings))
+        rows = (mn_id for mn_id, _ in self._flows.cache.all_rows())
+        for mn_id in dict.fromkeys((*self._bindings.mobile_nodes(), *rows)):
+            self._flows.refresh(mn_id)
 
     def refresh_routes(self) -> None:
         """The prefixes that MAGs route for flows changed, and with them what there is to route."""

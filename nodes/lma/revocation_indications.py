@@ -47,14 +47,14 @@ class RevocationIndications:
     def __init__(self, config: LmaConfig, outbox: Outbox, rng: random.Random) -> None:
         self._config = config
         self._outbox = outbox
-        self._numbers = SequenceNumbers(rng)
+        self.numbers = SequenceNumbers(rng)
         self._outstanding: dict[int, _Outstanding] = {}
 
     def send(
         self, message: BindingRevocationIndication, peer: IPv6Address, told: Told, now: Instant
     ) -> int:
         """Give `message` the next sequence number, which is returned, and send it to `peer`."""
-        sequence = self._numbers.allocate(self._outstanding)
+        sequence = self.numbers.allocate(self._outstanding)
         message = replace(message, sequence=sequence)
         timeout_s = self._config.init_min_delay_bris_ms / 1000
         self._outstanding[sequence] = _Outstanding(

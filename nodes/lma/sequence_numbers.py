@@ -13,11 +13,11 @@ class SequenceNumbers:
     section 4.1, RFC 5846 section 5.1)."""
 
     def __init__(self, rng: random.Random) -> None:
-        self._next = rng.randrange(SEQUENCE_MODULUS)
+        self.next = rng.randrange(SEQUENCE_MODULUS)
 
     def allocate(self, outstanding: Container[int]) -> int:
-        while self._next in outstanding:
-            self._next = (self._next + 1) % SEQUENCE_MODULUS
-        number = self._next
-        self._next = (number + 1) % SEQUENCE_MODULUS
+        while self.next in outstanding:
+            self.next = (self.next + 1) % SEQUENCE_MODULUS
+        number = self.next
+        self.next = (number + 1) % SEQUENCE_MODULUS
         return number

@@ -36,14 +36,14 @@ class UpdateNotifier:
         self._source = source
         self._delay_s = delay_s
         self._retransmissions = retransmissions
-        self._numbers = SequenceNumbers(rng)
+        self.numbers = SequenceNumbers(rng)
         self._outstanding: dict[int, Outstanding] = {}
 
     def send(
         self, message: UpdateNotification, peer: IPv6Address, subject: object, now: Instant
     ) -> tuple[int, Send]:
         """Give `message` the next sequence number and send it to `peer`."""
-        sequence = self._numbers.allocate(self._outstanding)
+        sequence = self.numbers.allocate(self._outstanding)
         message = replace(message, sequence=sequence)
         self._outstanding[sequence] = Outstanding(
             message, peer, now.monotonic + self._delay_s, self._retransmissions, subject

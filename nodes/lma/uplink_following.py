@@ -42,6 +42,13 @@ class UplinkFollowing:
         self._watched: set[IPv6Network] = set()
         self._own: dict[str, list[int]] = {}
 
+    def restore(self) -> None:
+        """After a start with the rows of an earlier one: which of them are its own."""
+        for mn_id in sorted(self._deciding):
+            fids = sorted(row.fid for row in self._flows.cache.rows(mn_id) if row.fid in OWN_ROWS)
+            if fids:
+                self._own[mn_id] = fids
+
     def decides(self, mn_id: str) -> bool:
         """Whether the mobile node decides, and not the LMA."""
         return mn_id in self._deciding

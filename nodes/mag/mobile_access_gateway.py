@@ -11,6 +11,7 @@ from ipaddress import IPv6Address, IPv6Network
 
 from nodes.actions import (
     Action,
+    EndAdoption,
     Instant,
     Log,
     Outbox,
@@ -57,6 +58,8 @@ from nodes.wire.options import (
     VendorSpecific,
 )
 
+# As long as an LMA waits for it: MinDelayBeforeBCEDelete's default (RFC 5213 section 9.1).
+ADOPTION_S = 10.0
 EVERY_SESSION = MobileNodeGroupIdentifier(ALL_SESSIONS)
 
 
@@ -92,6 +95,9 @@ class MobileAccessGateway:
             config.proxy_coa, config, incarnation, self._sessions, self, self._outbox
         )
         self._heartbeats.announce(sorted(config.lmas))
+        # Until when what an earlier start left in the kernel waits to be asked for again.
+        self._restarted = incarnation.restarted
+        self._adopts_until: float | None = None
 
     def take_actions(self) -> list[Action]:
         return self._outbox.take()
@@ -108,8 +114,15 @@ class MobileAccessGateway:
             if _may_report(entry)
         ]
         deadlines += [part.deadline() for part in (self._advertiser, self._neighbours)]
-        deadlines.append(self._heartbeats.deadline())
+        deadlines += [self._heartbeats.deadline(), self._adopts_until]
         return min((due for due in deadlines if due is not None), default=None)
+
+    def adopts(self, now: Instant) -> bool:
+        """Whether an earlier start has left its forwarding state in the kernel, where it is to stay
+        until mobile nodes have had the time to be registered again."""
+        if self._restarted:
+            self._adopts_until = now.monotonic + ADOPTION_S
+        return self._restarted
 
     def link_up(self, interface: str, now: Instant, mn_timestamp: Timestamp | None = None) -> None:
         """The link of `interface` came up, and with it the mobile node if it has no other way to
@@ -229,6 +242,9 @@ class MobileAccessGateway:
             self._advertiser.link_lost(interface)
             self.bindings[interface].tear_down = True
             self._depart(interface, now)
+        if self._adopts_until is not None and self._adopts_until <= now.monotonic:
+            self._adopts_until = None
+            self._outbox.put(EndAdoption())
         self._registration.handle_timer(now)
         for entry in list(self.bindings.values()):
             self._report(entry, now)

@@ -62,7 +62,7 @@ def test_rfc7077_4_1_01_numbers_of_outstanding_messages_differ(domain: type[Doma
     """Also when the counter comes round while one still waits."""
     network = lossy(domain)
     network.move(1, "wlan")
-    notifier = network.lma.core.flows._initiator._notifier
+    notifier = network.lma.core.flows._initiator.notifier
     ((_, first),) = notifications(network)
     notifier._next_sequence = first.sequence
     force(network)
@@ -159,8 +159,8 @@ def test_rfc7077_5_1_02_numbers_begin_at_random_and_increase(domain: type[Domain
     force(network)
     numbers = [message.sequence for _, message in notifications(network)]
     assert [number - numbers[0] for number in numbers] == [0, 1, 2]
-    notifier = network.lma.core.flows._initiator._notifier
-    notifier._numbers._next = 0xFFFF
+    notifier = network.lma.core.flows._initiator.notifier
+    notifier.numbers.next = 0xFFFF
     network.sent.clear()
     force(network, 100)
     assert [message.sequence for _, message in notifications(network)] == [0xFFFF, 0]

@@ -15,6 +15,7 @@ from tests.system.guests import carry_out_check, make_job, put_job
 
 LMA, MAG1, MAG2 = "2001:db8:10::1", "2001:db8:11::1", "2001:db8:12::1"
 FLOW_A, STAY = 1, 2
+INTERVAL_S = 0.02
 CHECKS = "restart_checks"
 
 
@@ -84,7 +85,8 @@ def test_a_killed_mag_registers_anew_and_flows_go_on_rfc5847_3_2(
 
 
 def test_a_killed_lma_has_its_bindings_again_rfc5847_3_2(kernel: Kernel, tmp_path: Path) -> None:
-    found = _carry_out(kernel, tmp_path, "killed", node="lma")
+    """It has lost its sessions on disk, too."""
+    found = _carry_out(kernel, tmp_path, "killed", node="lma", forget=True)
     start_ns = found["start_ns"]
     messages = _messages(tmp_path, start_ns, KILL_S)
     assert [m["message"] for m in messages].count("Heartbeat") == 2
@@ -98,6 +100,25 @@ def test_a_killed_lma_has_its_bindings_again_rfc5847_3_2(kernel: Kernel, tmp_pat
     back = [at for at in _arrivals(tmp_path, "wlan", FLOW_A, start_ns) if at > START_S]
     assert back, "without its row the flow takes the default path"
     assert back[-1] < END_S
+
+
+def test_a_killed_lma_goes_on_where_it_was_rfc5847_3_2(kernel: Kernel, tmp_path: Path) -> None:
+    """With its sessions on disk nobody notices: no message, no packet lost, the same tunnels,
+    routes, rules, maps and elements in the kernel, none of them made anew."""
+    found = _carry_out(kernel, tmp_path, "killed", node="lma")
+    start_ns = found["start_ns"]
+    assert _messages(tmp_path, start_ns, KILL_S) == []
+    assert found["before"] == found["after"]
+    assert sorted(b["proxy_coa"] for b in found["bindings"]) == [MAG1, MAG2]
+    assert [(flow["fid"], flow["access"]) for flow in found["flows"]] == [
+        (FLOW_A, ["cell"]),
+        (STAY, ["wlan"]),
+    ]
+    for access, flow in (("cell", FLOW_A), ("wlan", STAY)):
+        arrivals = [at for at in _arrivals(tmp_path, access, flow, start_ns) if at > MOVE_S + 0.5]
+        assert arrivals[-1] > START_S + 1.5
+        assert _longest_gap(arrivals) < 1.5 * INTERVAL_S
+    assert not [at for at in _arrivals(tmp_path, "wlan", FLOW_A, start_ns) if at > MOVE_S + 0.5]
 
 
 def test_a_revoked_binding_rfc5846_3_4_1(kernel: Kernel, tmp_path: Path) -> None:

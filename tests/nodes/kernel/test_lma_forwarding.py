@@ -56,14 +56,15 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], Made]:
         kernel, commands = PolicyRouting(), []
 
         class RecordedTransactions:
-            def __init__(self, table: str) -> None:
+            def __init__(self, table: str, skeleton: object, *, adopt: bool) -> None:
                 assert table == TABLE
+                assert not adopt
 
             def run(self, *some: Command) -> None:
                 commands.extend(_words(command) for command in some)
 
         monkeypatch.setattr(lma_forwarding, "Routing", lambda: kernel)
-        monkeypatch.setattr(lma_forwarding, "Transactions", RecordedTransactions)
+        monkeypatch.setattr(lma_forwarding, "AdoptedTable", RecordedTransactions)
         forwarding = LmaForwarding(LMA, fabric=fabric, labels=fabric is None)
         for peer in (MAG1, MAG2):
             forwarding.perform(OpenTunnel(peer))
@@ -231,9 +232,9 @@ def test_the_kernel_chooses_the_row_that_the_cache_does_rfc7864_5_2(
     classifier = Classifier()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lma_forwarding, "Routing", PolicyRouting)
-        patch.setattr(lma_forwarding.Transactions, "__init__", lambda self, table: None)
+        patch.setattr(lma_forwarding.AdoptedTable, "__init__", lambda self, *_, adopt: None)
         patch.setattr(
-            lma_forwarding.Transactions,
+            lma_forwarding.AdoptedTable,
             "run",
             lambda self, *commands: [classifier.tell(_words(command)) for command in commands],
         )

@@ -226,6 +226,6 @@ def test_the_preferred_binding_comes_first_rfc6089_5_3_6() -> None:
 
 
 def test_bids_are_unique_and_wrap_without_zero_rfc5648_4_3() -> None:
-    cache = BindingCache(_next_bid=0xFFFF)
+    cache = BindingCache(next_bid=0xFFFF)
     cache.add(entry(1))
     assert [cache.allocate_bid(), cache.allocate_bid()] == [0xFFFF, 2]

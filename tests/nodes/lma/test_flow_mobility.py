@@ -410,7 +410,7 @@ def test_the_bid_of_an_inactive_row_is_nobody_elses_rfc7864_5_1(domain: type[Dom
     lma.core.add_flow(domain.MN, row, 1, domain.at(1))
     lma.receive(domain.pbu(2, lifetime=0), 2)
     lma.timer(12.1)
-    lma.core.bindings._next_bid = first.bid
+    lma.core.bindings.next_bid = first.bid
     lma.receive(domain.pbu(13, mn=domain.OTHER_MN), 13)
     (second,) = lma.core.bindings
     assert second.bid != first.bid
