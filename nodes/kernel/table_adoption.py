@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 from nftables import Nftables
 
 from nodes.kernel.nftables import Command, Transactions
-from nodes.kernel.set_elements import ElementChange
 
 # What an element is or maps to: numbers, and all else as text.
 _Part = int | str
@@ -80,9 +79,7 @@ class AdoptedTable(Transactions):
         rules: list[str] = []
         pattern = re.compile(rf"(add|delete) element {self._name} (\w+) {{ (.+?)(?: : (.+))? }}")
         for command in collected:
-            words = command
-            if isinstance(command, ElementChange):
-                words = command.command(self._name)
+            words = command if isinstance(command, str) else command.command(self._name)
             match = pattern.fullmatch(words)
             if match is None:
                 rules.append(words)
