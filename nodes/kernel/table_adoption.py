@@ -117,14 +117,11 @@ class AdoptedTable(Transactions):
         ]
 
 
-_ADD_WITH_ELEMENTS = re.compile(
-    r"^ *(?:set|map) (\w+) {(?:(?!^ *}).)*elements", re.MULTILINE | re.DOTALL
-)
-_CHAIN = re.compile(r"add chain \S+ \S+ (\w+)")
+_ADD_CHAIN = re.compile(r"add chain \S+ \S+ (\w+)")
+_CHAIN = re.compile(r"^ *chain (\w+) {", re.MULTILINE)
 _WITH_ELEMENTS = re.compile(
     r"^ *(?:set|map) (\w+) {(?:(?!^ *}).)*elements", re.MULTILINE | re.DOTALL
 )
-_CHAIN = re.compile(r"^ *chain (\w+) {", re.MULTILINE)
 
 
 class _Found(NamedTuple):
