@@ -22,8 +22,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 FLOWMOB := $(VENV)/bin/flowmob
 VENV_STAMP := $(VENV)/.complete
+FUZZ_STAMP := $(VENV)/.fuzz
 EXPERIMENTS := $(patsubst experiments/%.toml,%,$(sort $(wildcard experiments/*.toml)))
-CACHES := .hypothesis .mypy_cache .pytest_cache .ruff_cache .lock-venv build dist
+CACHES := .fuzz .hypothesis .mypy_cache .pytest_cache .ruff_cache .lock-venv build dist
 
 # pip up to 25.2 hands PIP_CONSTRAINT on to what builds packages, later ones PIP_BUILD_CONSTRAINT.
 # Both take a list separated by blanks. Without PEP 517, pip may build without either.
@@ -93,6 +94,10 @@ bench: ready ## Benchmarks (all, or those in BENCH="codec forwarding ...")
 chaos: ready ## Random faults in random topologies, checked: SEEDS=n scenarios [FIRST=1] [JOBS=cores]
 	@$(FLOWMOB) chaos --seeds $(or $(SEEDS),8) --first $(or $(FIRST),1) --jobs $(JOBS)
 
+.PHONY: fuzz
+fuzz: $(FUZZ_STAMP) ## Octets that are made up, for every parser: [SECONDS=600 | INPUTS=100000] [TARGETS=names]
+	@$(PYTHON) -m tests.fuzz $(if $(INPUTS),--inputs $(INPUTS),--seconds $(or $(SECONDS),600)) $(TARGETS)
+
 .PHONY: mutations
 mutations: $(VENV_STAMP) ## Maintenance: break rules on purpose, and write docs/mutations.md
 	@$(PYTHON) -m tests.conformance.mutate
@@ -130,7 +135,7 @@ lock: | packages ## Maintenance: write constraints.txt anew from the newest vers
 	@echo "lock: resolving all Python packages anew (about 1 min)"
 	@rm -rf .lock-venv
 	@$(SYSTEM_PYTHON) -m venv .lock-venv
-	@$(BUILD) .lock-venv/bin/pip install -qq --disable-pip-version-check '.[dev,ryu]'
+	@$(BUILD) .lock-venv/bin/pip install -qq --disable-pip-version-check '.[dev,fuzz,ryu]'
 	@{ sed -n '/^#/p' constraints.txt; \
 	    .lock-venv/bin/pip freeze --disable-pip-version-check --exclude flowmob; } > .lock-venv/lock
 	@! grep -E '://| @ ' .lock-venv/lock
@@ -175,3 +180,11 @@ $(VENV_STAMP): pyproject.toml constraints.txt $(wildcard setup/*.txt) | packages
 	    echo "venv: Ryu could not be installed, see above: experiments that ask for it will say so."; \
 	    echo "venv: All others work; the default controller is os-ken."; }
 	@printf '%s' '$(CURDIR)' > $@
+
+# Atheris has no wheels for each machine that this runs on, and nothing else needs it.
+$(FUZZ_STAMP): $(VENV_STAMP)
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --only-binary atheris \
+	    --constraint constraints.txt --editable '.[fuzz]' || { \
+	    echo "fuzz: no Atheris for this machine: PyPI has it for x86-64 and Python 3.11 to 3.13" >&2; \
+	    exit 1; }
+	@touch $@

@@ -103,7 +103,7 @@ class NorthboundServer:
         try:
             request: Request = from_json(line, wanted, "request")
         except InputError as error:
-            return self._refuse_line(connection, str(error), _identity(line))
+            return self._refuse_line(connection, str(error), identity_of(line))
         self._receive(connection, request)
         return None
 
@@ -123,7 +123,7 @@ class NorthboundServer:
                 channel.shutdown(socket.SHUT_RDWR)
 
 
-def _identity(line: bytes) -> int | None:
+def identity_of(line: bytes) -> int | None:
     with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         data = msgspec.json.decode(line)
         identity = data.get("id") if isinstance(data, dict) else None

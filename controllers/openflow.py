@@ -102,8 +102,14 @@ def _value_and_mask(given: FieldValue, full: int) -> tuple[int, int]:
 
 def _numbers(value: Any) -> FieldValue:
     if isinstance(value, list | tuple):
-        first, second = (int(IPv6Address(v)) if isinstance(v, str) else int(v) for v in value)
+        first, second = (_number(part) for part in value)
         return first, second
+    return _number(value)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, str | int):
+        raise ValueError(f"{value!r} is neither a number nor an address")
     return int(IPv6Address(value)) if isinstance(value, str) else int(value)
 
 

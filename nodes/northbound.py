@@ -6,10 +6,13 @@ repeated changes nothing. The first on a connection is `Sync`, which has all the
 
 from __future__ import annotations
 
+import re
 from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
 import msgspec
+
+_KEY = re.compile(r"[1-9][0-9]{0,9}")
 
 RequestId = Annotated[int, msgspec.Meta(ge=1)]
 FlowKey = Annotated[int, msgspec.Meta(ge=1, le=0xFFFF_FFFF)]
@@ -114,9 +117,12 @@ class Reply(
 
 
 def refused_flows(reply: Reply) -> dict[int, str]:
-    """Of a `Sync`: the flows that switches can't have rules for, by key, and why."""
-    found = reply.result.get("refused", {}) if isinstance(reply.result, dict) else {}
-    return {int(key): str(why) for key, why in found.items()}
+    """Of a `Sync`: the flows that switches can't have rules for, by key, and why. What is no key
+    is left out: it is about no flow."""
+    found = reply.result.get("refused") if isinstance(reply.result, dict) else None
+    if not isinstance(found, dict):
+        return {}
+    return {int(key): str(why) for key, why in found.items() if _KEY.fullmatch(str(key))}
 
 
 class Switches(

@@ -10,12 +10,13 @@ import codecs
 import itertools
 import json
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 DATABASE = "Open_vSwitch"
 LIMIT_S = 30.0
 RECEIVE_BYTES = 65_536
+MOST_CHARACTERS = 1 << 24  # of a message that isn't complete yet
 Row = dict[str, Any]
 
 
@@ -72,9 +73,11 @@ class Session:
 
     def transact(self, *operations: Row) -> list[Row]:
         """All operations or none (RFC 7047 section 4.1.3); returns what each one gave."""
-        results: list[Row] = self._call("transact", [DATABASE, *operations])
+        results = self._call("transact", [DATABASE, *operations])
+        if not isinstance(results, list):
+            raise OvsdbError(f"transact: the result is {results!r:.80}")
         for operation, result in itertools.zip_longest(operations, results):
-            if result is not None and "error" in result:
+            if isinstance(result, dict) and "error" in result:
                 what = json.dumps(operation) if operation else "transaction"
                 raise OvsdbError(f"{result['error']}: {result.get('details', '')}: {what}")
         return results
@@ -88,10 +91,8 @@ class Session:
             while True:
                 while not self._updates:
                     self._take(self._receive())
-                tables = self._updates.pop(0)["params"][1]
-                for row in tables.get(table, {}).values():
-                    if row.get("new", {}).get(column, -1) >= at_least:
-                        return
+                if any(value >= at_least for value in _new(self._updates.pop(0), table, column)):
+                    return
         finally:
             self._call("monitor_cancel", [monitor])
             self._updates.clear()
@@ -104,12 +105,15 @@ class Session:
             if message.get("id") == number and "method" not in message:
                 if message.get("error") is not None:
                     raise OvsdbError(f"{method}: {message['error']}")
+                if "result" not in message:
+                    raise OvsdbError(f"{method}: a reply without a result")
                 return message["result"]
             self._take(message)
 
     def _take(self, message: dict[str, Any]) -> None:
         if message.get("method") == "echo":  # RFC 7047 section 4.1.11
-            self._send({"id": message["id"], "result": message["params"], "error": None})
+            parameters = message.get("params")
+            self._send({"id": message.get("id"), "result": parameters, "error": None})
         elif message.get("method") == "update":
             self._updates.append(message)
 
@@ -123,9 +127,29 @@ class Session:
                 message, end = self._decoder.raw_decode(self._text)
             except json.JSONDecodeError:
                 data = self._connection.recv(RECEIVE_BYTES)
+                if len(self._text) > MOST_CHARACTERS:
+                    raise OvsdbError("the server has sent what is no message") from None
                 if not data:
                     raise OvsdbError("the server has closed the connection") from None
-                self._text += self._octets.decode(data)
+                try:
+                    self._text += self._octets.decode(data)
+                except UnicodeDecodeError as error:
+                    raise OvsdbError(f"the server has sent what is no text: {error}") from None
+            except RecursionError:
+                raise OvsdbError("the server has sent a message that is nested too deep") from None
             else:
                 self._text = self._text[end:]
-                return dict(message)
+                if not isinstance(message, dict):
+                    raise OvsdbError(f"the server has sent {message!r:.80}; expected an object")
+                return message
+
+
+def _new(update: dict[str, Any], table: str, column: str) -> Iterator[int]:
+    """The numbers that an update (RFC 7047 section 4.1.6) has for a column."""
+    try:
+        for row in update["params"][1].get(table, {}).values():
+            value = row.get("new", {}).get(column)
+            if isinstance(value, int):
+                yield value
+    except (AttributeError, LookupError, TypeError):
+        raise OvsdbError(f"the server has sent the update {update!r:.80}") from None

@@ -27,6 +27,7 @@ HEADER_BYTES = 8
 ERROR, FLOW_MOD, BARRIER_REQUEST, BARRIER_REPLY = 1, 14, 20, 21
 TCP_SYN = 0x02
 MODULUS = 1 << 32
+WINDOW = 1 << 22  # a receiver that runs here offers less
 
 
 class OpenFlowMessage(NamedTuple):
@@ -69,18 +70,19 @@ class _Stream:
         base = segments[0].sequence
         self._pieces: list[tuple[int, int, int]] = []  # start, end, tick
         size = 0
+        places = []
         for segment in segments:
             start = (segment.sequence - base) % MODULUS
-            if start < MODULUS // 2:
+            # What is farther ahead is not of this stream; and memory is taken for what is between.
+            if start <= size + WINDOW:
+                places.append((start, segment.octets))
                 self._pieces.append((start, start + segment.length, segment.tick))
                 size = max(size, start + segment.length)
         self.data, self._known = bytearray(size), bytearray(size)
-        for segment in segments:
-            start = (segment.sequence - base) % MODULUS
-            end = start + len(segment.octets)
-            if start < MODULUS // 2:
-                self.data[start:end] = segment.octets
-                self._known[start:end] = b"\1" * len(segment.octets)
+        for start, octets in places:
+            end = start + len(octets)
+            self.data[start:end] = octets
+            self._known[start:end] = b"\1" * len(octets)
 
     def has(self, start: int, end: int) -> bool:
         return end <= len(self.data) and all(self._known[start:end])
@@ -172,9 +174,18 @@ def _northbound(stream: _Stream, outbound: bool) -> Iterator[NorthboundMessage]:
     position = 0
     for line in stream.with_line_ends().split(b"\n")[:-1]:
         end = position + len(line)
-        content = json.loads(line) if stream.has(position, end) else {}
+        content = _content(line) if stream.has(position, end) else {}
         yield NorthboundMessage(stream.tick(end), outbound, content)
         position = end + 1
+
+
+def _content(line: bytes) -> dict[str, Any]:
+    """Empty for what isn't a message: two lines that were cut and joined may look like one."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class Caused(NamedTuple):

@@ -13,6 +13,7 @@ from experiments.captures.frames import TICKS_PER_S, ticks
 from nodes.strict import MISSING, InputError, to_json
 
 COLUMNS = ("time_s", "node", "event", "detail")
+LATEST_NS = (1 << 63) - 1  # 2262
 _OWN_FIELDS = ("t", "node", "event")
 
 
@@ -35,14 +36,15 @@ def read_events(folder: Path, start_ns: int) -> list[Event]:
     for path in sorted(folder.glob("*.jsonl")):
         for number, line in enumerate(path.read_bytes().splitlines(), start=1):
             if line.strip():
-                events.append(_event(line, path, number, start_ns))
+                events.append(event_of(line, path, number, start_ns))
     return sorted(events, key=lambda event: (event.tick, event.node))
 
 
-def _event(line: bytes, path: Path, number: int, start_ns: int) -> Event:
+def event_of(line: bytes, path: Path, number: int, start_ns: int) -> Event:
+    """What a line of a node's file says. Raises InputError."""
     try:
         fields = msgspec.json.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(str(path), f"line {number}", MISSING, f"is not JSON: {error}") from None
     if not isinstance(fields, dict):
         raise InputError(str(path), f"line {number}", fields, "expected an object")
@@ -51,6 +53,8 @@ def _event(line: bytes, path: Path, number: int, start_ns: int) -> Event:
             raise InputError(
                 str(path), f"line {number}: {key}", fields.get(key), f"expected {kind.__name__}"
             )
+    if not 0 <= fields["t"] <= LATEST_NS:
+        raise InputError(str(path), f"line {number}: t", fields["t"], f"expected 0 to {LATEST_NS}")
     detail = {key: value for key, value in fields.items() if key not in _OWN_FIELDS}
     return Event(int(ticks(fields["t"], start_ns)), fields["node"], fields["event"], detail)
 

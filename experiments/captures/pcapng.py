@@ -38,6 +38,7 @@ _PACKET_TAIL = struct.Struct("<HHIHHI")
 _BLOCK_HEAD = struct.Struct("<II")
 _OPTION_HEAD = struct.Struct("<HH")
 _SMALLEST_BLOCK = 12
+LATEST_NS = (1 << 63) - 1  # 2262
 
 PACKET_DATA_OFFSET = _PACKET_HEAD.size
 
@@ -159,13 +160,7 @@ def scan(data: bytes, source: str = "capture") -> Index:
         if offset + length > end:
             raise PcapngError(f"{source}: ends within a block at offset {offset}")
         if kind == ENHANCED_PACKET:
-            if length < _PACKET_HEAD.size + 4:
-                raise PcapngError(f"{source}: packet block too short at offset {offset}")
-            interface, _, _, captured = struct.unpack_from("<IIII", data, offset + 8)
-            if interface >= len(interfaces):
-                raise PcapngError(f"{source}: unknown interface {interface} at offset {offset}")
-            if captured > length - _PACKET_HEAD.size - 4:
-                raise PcapngError(f"{source}: packet longer than its block at offset {offset}")
+            _check_packet(data, offset, length, interfaces, source)
             packets.append(offset)
         elif kind == INTERFACE_DESCRIPTION:
             interfaces.append(_interface(data, offset, length, source))
@@ -173,6 +168,22 @@ def scan(data: bytes, source: str = "capture") -> Index:
             raise PcapngError(f"{source}: second section at offset {offset}; expected one")
         offset += length
     return Index(interfaces, packets)
+
+
+def _check_packet(
+    data: bytes, offset: int, length: int, interfaces: Sequence[Interface], source: str
+) -> None:
+    """Raises PcapngError unless what a packet block says of itself can be so."""
+    if length < _PACKET_HEAD.size + 4:
+        raise PcapngError(f"{source}: packet block too short at offset {offset}")
+    interface, high, low, captured = struct.unpack_from("<IIII", data, offset + 8)
+    if interface >= len(interfaces):
+        raise PcapngError(f"{source}: unknown interface {interface} at offset {offset}")
+    unit_ns = 10 ** (NANOSECONDS - interfaces[interface].decimals)
+    if (high << 32 | low) * unit_ns > LATEST_NS:
+        raise PcapngError(f"{source}: time stamp out of range at offset {offset}")
+    if captured > length - _PACKET_HEAD.size - 4:
+        raise PcapngError(f"{source}: packet longer than its block at offset {offset}")
 
 
 def _interface(data: bytes, offset: int, length: int, source: str) -> Interface:

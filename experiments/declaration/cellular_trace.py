@@ -20,6 +20,7 @@ from topologies.model import BITS_PER_BYTE
 PACKET_OCTETS = 1500  # mahimahi's unit of delivery
 # Never none at all: a link of rate 0 would keep its packets for ever.
 LEAST_MBIT = 0.05
+MOST_DIGITS = 12  # 30 years
 
 
 class CellularTrace(NamedTuple):
@@ -63,8 +64,9 @@ def read_trace(path: Path) -> CellularTrace:
 
 
 def _time(path: Path, number: int, text: str) -> int:
-    if not text.isdecimal():
-        raise InputError(str(path), f"line {number}", text, "expected whole milliseconds")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        expected = f"expected whole milliseconds, of at most {MOST_DIGITS} digits"
+        raise InputError(str(path), f"line {number}", text, expected)
     return int(text)
 
 
