@@ -49,13 +49,13 @@ def lma(folder: Path) -> dict[str, Any]:
             accesses=TECHNOLOGIES,
             authorized_mags=(MAG1, MAG2),
         )
-        with _serving("lma", run_lma, config, folder) as network:
+        with serving("lma", run_lma, config, folder) as network:
             node = LmaUnderTest(
                 LMA,
-                mag=_peer(network, "mag1", MAG1),
+                mag=peer_at(network, "mag1", MAG1),
                 mn=MN,
-                other_mag=_peer(network, "mag2", MAG2),
-                stranger=_peer(network, "cn", CN),
+                other_mag=peer_at(network, "mag2", MAG2),
+                stranger=peer_at(network, "cn", CN),
                 other_mn=OTHER_MN,
                 disabled_mn=DISABLED_MN,
             )
@@ -76,28 +76,28 @@ def mag(folder: Path) -> dict[str, Any]:
             )
         },
     )
-    with _serving("mag1", run_mag, config, folder) as network:
+    with serving("mag1", run_mag, config, folder) as network:
         interface = topology.access_link("wlan").interface("mn")
         node = MagUnderTest(
             MAG1,
-            lma=_peer(network, "lma", LMA),
+            lma=peer_at(network, "lma", LMA),
             mn=MN,
             prefix=PREFIX,
             other_prefix=OTHER_PREFIX,
             attach_mn=lambda: network.set_access("wlan", True),
             detach_mn=lambda: network.set_access("wlan", False),
-            stranger=_peer(network, "mag2", MAG2),
+            stranger=peer_at(network, "mag2", MAG2),
             mn_link=socket_in(network.namespace("mn"), lambda: Link(interface)),
         )
         return {rule: asdict(result) for rule, result in carry_out(node, print).items()}
 
 
-def _peer(network: Network, node: str, address: IPv6Address) -> Peer:
+def peer_at(network: Network, node: str, address: IPv6Address) -> Peer:
     return socket_in(network.namespace(node), lambda: Peer(address))
 
 
 @contextlib.contextmanager
-def _serving(
+def serving(
     node: str, main: Callable[..., None], config: object, folder: Path
 ) -> Iterator[Network]:
     """The reference network with this daemon and no other."""
