@@ -30,8 +30,6 @@ from nodes.kernel.netlink import (
     IFLA_LINKINFO,
     NLM_F_DUMP,
     NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
     NLMSG_HEADER_BYTES,
     RTA_DST,
     RTA_GATEWAY,
@@ -39,8 +37,8 @@ from nodes.kernel.netlink import (
     RTA_TABLE,
     RTM_GETLINK,
     RTM_GETROUTE,
-    attributes,
 )
+from nodes.kernel.netlink_replies import NLMSG_DONE, NLMSG_ERROR, attributes
 from topologies.namespaces import inside
 
 RTM_GETADDR, RTM_GETRULE = 22, 34

@@ -74,8 +74,8 @@ def _overview(experiments: dict[str, Experiment], known: dict[str, dict[str, Any
         total = {key: sum(costs[key] for costs in timed) for key in ("runs_wall_s", "octets")}
         lines.append(f"| those timed | | | {_took(total)} |\n")
     lines.append(
-        f"\nWall times are those of the runs that made `results/reference`, {CORES} side by side on as "
-        "many cores; runs in real time, which are carried out alone, take twice what is said.\n"
+        f"\nWall times are those of the runs that made `results/reference`, {CORES} side by side "
+        "on as many cores; runs in real time, which are carried out alone, take twice what is said.\n"
     )
     return "".join(lines)
 
