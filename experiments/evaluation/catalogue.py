@@ -75,7 +75,8 @@ def _overview(experiments: dict[str, Experiment], known: dict[str, dict[str, Any
         lines.append(f"| those timed | | | {_took(total)} |\n")
     lines.append(
         f"\nWall times are those of the runs that made `results/reference`, {CORES} side by side "
-        "on as many cores; runs in real time, which are carried out alone, take twice what is said.\n"
+        "on as many cores; runs in real time, which are carried out alone, take twice what is "
+        "said.\n"
     )
     return "".join(lines)
 
