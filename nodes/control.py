@@ -22,6 +22,10 @@ from nodes.strict import InputError, from_json
 
 MAX_REQUEST = 65_536
 MAX_WAITING = 1 << 22  # octets of replies that a client may leave unread
+# The daemon waits with select(), which knows descriptors below 1024 only, and may be 20 nodes.
+MAX_CONNECTIONS = 32
+MAX_UNANSWERED = 65_536
+WRITABLE_BY_OTHERS = 0o022
 
 R = TypeVar("R")
 
@@ -33,6 +37,7 @@ class ControlServer(Generic[R]):
     def __init__(
         self, path: Path, requests: Any, daemon: Daemon, handle: Callable[[R, int], None]
     ) -> None:
+        _require_private(path.parent)
         self._path = path
         self._requests = requests
         self._daemon = daemon
@@ -49,6 +54,7 @@ class ControlServer(Generic[R]):
         self._socket.setblocking(False)
         self._waiting: dict[int, tuple[Connection, Any]] = {}
         self._next_token = 1
+        self._connections: set[Connection] = set()
         daemon.watch(self._socket, self._accept)
         daemon.reply_with(self.reply)
 
@@ -70,7 +76,13 @@ class ControlServer(Generic[R]):
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
             accepted, _ = self._socket.accept()
-            Connection(accepted, self._daemon, self._request)
+            if len(self._connections) >= MAX_CONNECTIONS:
+                accepted.close()
+                return
+            connection = Connection(
+                accepted, self._daemon, self._request, self._connections.discard
+            )
+            self._connections.add(connection)
 
     def _request(self, connection: Connection, line: bytes) -> None:
         try:
@@ -78,11 +90,26 @@ class ControlServer(Generic[R]):
         except InputError as error:
             connection.send({"ok": False, "error": str(error)})
             return
+        if len(self._waiting) >= MAX_UNANSWERED:
+            full = f"request: {MAX_UNANSWERED} others aren't answered yet"
+            connection.send({"ok": False, "error": full})
+            return
         token = self._next_token
         self._next_token += 1
         self._waiting[token] = (connection, request.id)
         self._handle(request, token)
         self._daemon.carry_out()
+
+
+def _require_private(folder: Path) -> None:
+    """Who may write to the folder could put a socket of his own in place of this one. Raises
+    PermissionError."""
+    found = folder.stat()
+    if found.st_uid not in (0, os.geteuid()) or found.st_mode & WRITABLE_BY_OTHERS:
+        raise PermissionError(
+            f"control_socket is in {folder}, which others may write to; "
+            "expected a folder of this user's own, with mode 0700"
+        )
 
 
 def _left_over(path: Path) -> bool:
@@ -103,10 +130,12 @@ class Connection:
         accepted: socket.socket,
         daemon: Daemon,
         request: Callable[[Connection, bytes], None],
+        closed: Callable[[Connection], None],
     ) -> None:
         self._socket = accepted
         self._daemon = daemon
         self._request = request
+        self._closed = closed
         self._buffer = b""
         self._unsent = b""
         self._open = True
@@ -148,6 +177,9 @@ class Connection:
         self._buffer += data
         while self._open and b"\n" in self._buffer:
             line, _, self._buffer = self._buffer.partition(b"\n")
+            if len(line) > MAX_REQUEST:
+                self._buffer = line
+                break
             self._request(self, line)
         if len(self._buffer) > MAX_REQUEST:
             self.send({"ok": False, "error": f"request: longer than {MAX_REQUEST} octets"})
@@ -156,5 +188,6 @@ class Connection:
     def _close(self) -> None:
         if self._open:
             self._open = False
+            self._closed(self)
             self._daemon.forget(self._socket)
             self._socket.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from nodes.control import MAX_REQUEST, ControlServer
+from nodes.control import MAX_CONNECTIONS, MAX_REQUEST, ControlServer
 from nodes.control_client import ControlError, Session
 from nodes.control_requests import LmaRequest
 from nodes.daemon import Daemon, now
@@ -255,3 +257,138 @@ def test_addresses_of_a_selector_are_ipv6_rfc6088_3_2(
             assert "selector.start_destination_address" in text
 
     serve(talk)
+
+
+HOSTILE = [
+    "; reboot",
+    "$(reboot)",
+    "`reboot`",
+    "../../etc/passwd",
+    '" }; flush ruleset; #',
+    "a\nb",
+    "a\0b",
+    "%s%n",
+    "x" * 60_000,
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_names_are_names_of_nothing(
+    serve: Callable[[Talk], None], domain: type[Domain], text: str
+) -> None:
+    """Wherever a request has a name, it is compared and never carried out."""
+    requests: list[dict[str, Any]] = [
+        {"op": text},
+        {"op": "move-flow", "mn": text, "fid": 1, "to": 1},
+        {"op": "move-flow", "mn": domain.MN, "fid": 1, "to": text},
+        {"op": "move-flow", "mn": domain.MN, "fid": text, "to": 1},
+        {"op": "move-flow", "mn": domain.MN, "prefix": text, "to": 1},
+        {"op": "remove-flow", "mn": text, "fid": 1},
+        {"op": "revoke", "mn": text},
+        {"op": "revoke", "realm": text},
+        {"op": "revoke", "mag": text},
+        {"op": "force-registration", "mn": text},
+        {"op": "bindings", text: 1},
+        *(
+            {
+                "op": "add-flow",
+                "mn": domain.MN,
+                "fid": 1,
+                "priority": 1,
+                "to": "wlan",
+                "selector": {},
+                **wrong,
+            }
+            for wrong in (
+                {"mn": text},
+                {"to": text},
+                {"to": [text]},
+                {"action": text},
+                {"selector": {"start_source_address": text}},
+                {"selector": {text: 1}},
+            )
+        ),
+    ]
+
+    def talk(path: Path) -> None:
+        for request in requests:
+            assert raw(path, json.dumps(request).encode() + b"\n")["ok"] is False, request
+        with Session(path, 5) as session:
+            assert len(session.request({"op": "bindings"})["result"]) == 1
+            flows = session.request({"op": "flows"})["result"]
+            assert {flow["mn"] for flow in flows} == {domain.OTHER_MN}
+
+    serve(talk)
+
+
+def test_nodes_and_controllers_start_no_program() -> None:
+    """No shell, nor anything else that a request could reach."""
+    forbidden = {"subprocess", "pty", "popen2", "commands"}
+    starters = {"system", "popen", "execv", "execve", "execvp", "execl", "posix_spawn", "spawnv"}
+    for package in ("nodes", "controllers"):
+        for path in sorted((Path(__file__).parents[2] / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    assert not forbidden & {name.name for name in node.names}, path
+                elif isinstance(node, ast.ImportFrom):
+                    assert node.module not in forbidden, path
+                elif isinstance(node, ast.Attribute):
+                    assert node.attr not in starters, path
+
+
+def test_a_line_that_is_too_long_is_refused_although_it_ends(
+    serve: Callable[[Talk], None],
+) -> None:
+    def talk(path: Path) -> None:
+        line = json.dumps({"op": "bindings", "id": "x" * MAX_REQUEST}).encode()
+        assert "longer than" in raw(path, line + b"\n")["error"]
+        assert raw(path, b'{"op": "bindings"}\n')["ok"] is True
+
+    serve(talk)
+
+
+def test_connections_are_limited_and_those_that_are_there_go_on(
+    serve: Callable[[Talk], None],
+) -> None:
+    def talk(path: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            for _ in range(MAX_CONNECTIONS):
+                session = stack.enter_context(Session(path, 5))
+                assert session.request({"op": "bindings"})["ok"] is True
+            with Session(path, 5) as one_more, pytest.raises(ControlError):
+                one_more.request({"op": "bindings"})
+            assert session.request({"op": "bindings"})["ok"] is True
+        # All have left: there is room again, as soon as the node has noticed.
+        for _ in range(1000):
+            with contextlib.suppress(ControlError), Session(path, 5) as again:
+                assert again.request({"op": "bindings"})["ok"] is True
+                return
+        pytest.fail("still full")
+
+    serve(talk)
+
+
+def test_requests_without_an_answer_are_limited(
+    serve: Callable[[Talk], None], domain: type[Domain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nodes.control.MAX_UNANSWERED", 2)
+
+    def talk(path: Path) -> None:
+        waiting = {"op": "move-flow", "mn": domain.OTHER_MN, "fid": 1, "to": "wlan"}
+        with Session(path, 5) as session:
+            for _ in range(2):
+                session.send({**waiting, "await_ms": 60_000, "fid": 1 + _})
+            assert "aren't answered yet" in refused(session, op="bindings")
+
+    serve(talk)
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o702, 0o777, 0o1777])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(PermissionError, match=r"shared, which others may write to; expected"):
+        ControlServer(folder / "control", LmaRequest, None, lambda *_: None)  # type: ignore[arg-type]
+    assert list(folder.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,14 @@ from experiments.engines.kernel_cache import Kernel
 from nodes.kernel.neighbour_limit import NEIGHBOURS
 from nodes.wire.tool import decode_capture
 from tests.system import wire
-from tests.system.guest_checks.attack_checks import ADDRESSES, FIRST_S, GUESS_S, HEARD_S, STEP_S
+from tests.system.guest_checks.attack_checks import (
+    ADDRESSES,
+    FIRST_S,
+    FLOOD,
+    GUESS_S,
+    HEARD_S,
+    STEP_S,
+)
 from tests.system.guests import carry_out_check, make_job, put_job
 
 LMA, MAG1, MAG2 = (f"2001:db8:{number}::1" for number in (10, 11, 12))
@@ -243,3 +251,36 @@ def test_neighbours_of_one_link_do_not_fill_the_table(kernel: Kernel, tmp_path: 
     cell = wire.at(wire.read(found.folder / "wire" / "mn-cell.pcapng"), "mn-cell", outbound=True)
     sources = {datagram.source for datagram in cell if str(datagram.source).startswith("fe80::bad")}
     assert len(sources) == ADDRESSES
+
+
+def test_option_bombs_and_truncated_messages_change_nothing(kernel: Kernel, tmp_path: Path) -> None:
+    """Nor does a daemon end, nor is it slow afterwards: each is sent to the LMA, and to a MAG."""
+    found = attack(kernel, tmp_path, "bombarded", TWO_NODES)
+    found.assert_nothing_happened()
+    assert [reply["ok"] for reply in found.result["answers"]] == [True]
+    assert len(found.result["nodes"]) == 2
+    # The first four are messages: without a mobile node's identifier, with too many prefixes to
+    # give, of a node that nobody knows. Of the others, the kernel keeps those without a header.
+    events = [json.loads(line) for line in (tmp_path / "events" / "lma.jsonl").open()]
+    statuses = [event["status"] for event in events if event["event"] == "rejected"]
+    assert statuses == [160, 160, 130, 153]
+    for node in ("lma", "mag1"):
+        lines = (tmp_path / "events" / f"{node}.jsonl").read_text().splitlines()
+        reasons = [json.loads(line)["why"] for line in lines if '"malformed"' in line]
+        assert [reason.partition(" ")[0] for reason in reasons] == [
+            "option.length",
+            "option.length",
+            "checksum",
+        ]
+
+
+def test_a_flood_from_one_mag_leaves_the_other_its_turn(kernel: Kernel, tmp_path: Path) -> None:
+    """A registration at another MAG isn't lost, and not delayed until the MAG asks again."""
+    found = attack(kernel, tmp_path, "flooded", TWO_NODES)
+    found.assert_nothing_happened()
+    requests = found.signalling("core-mag2", "ProxyBindingUpdate")
+    assert len(requests) > FLOOD // 2, "not all find room on the link"
+    asked = found.signalling("core-mag1", "ProxyBindingUpdate")[-1]
+    answered = found.signalling("core-mag1", "ProxyBindingAcknowledgement")[-1]
+    assert answered["at_s"] - asked["at_s"] < 0.1
+    assert len(found.result["nodes"]) == 2

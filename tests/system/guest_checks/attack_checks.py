@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Callable, Collection
 from ipaddress import IPv6Address, IPv6Network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,15 @@ from nodes.neighbour_discovery import (
     RouterAdvertisement,
     encode,
 )
+from nodes.wire.codec import encode as encode_message
 from nodes.wire.messages import (
     ProxyBindingUpdate,
     UpdateNotification,
 )
+from nodes.wire.mobility_header import checksum
+from nodes.wire.options import MobileNodeIdentifier
 from tests.system.guest_checks.forgery import (
+    MOBILITY,
     Attacker,
     Wiretap,
     fma,
@@ -48,7 +53,8 @@ from topologies.plan import mac
 MN, OTHER = mn_id(1), mn_id(2)
 LMA, MAG1, MAG2 = (IPv6Address(f"2001:db8:{n}::1") for n in (10, 11, 12))
 CN = IPv6Address("2001:db8:1::2")
-ICMPV6 = 58
+ICMPV6, FRAGMENT = 58, 44
+FLOOD, FLOOD_S = 5000, 4.0
 ADDRESSES, SOLICITING_S = 1500, 2.5
 FIRST_S, STEP_S = 4.0, 0.1
 MOVE_S, GUESS_S, HEARD_S = 7.0, 7.1, 7.5
@@ -345,3 +351,111 @@ def _neighbours(course: Scenario, node: str) -> dict[str, int]:
 def _icmp_checksum(source: IPv6Address, to: IPv6Address, message: bytes) -> bytes:
     pseudo = source.packed + to.packed + len(message).to_bytes(4, "big") + ICMPV6.to_bytes(4, "big")
     return (~_ones_complement_sum(pseudo + message) & 0xFFFF).to_bytes(2, "big")
+
+
+def bombs() -> dict[str, bytes]:
+    """Mobility Headers that are too much or too little, by what they are: their checksums and, but
+    where that is what is wrong, their lengths are right."""
+    pool = IPv6Network("2001:db8:100::/48").subnets(new_prefix=64)
+    unknown = bytes.fromhex("c800")
+    renewal = encode_message(pbu(MN, handoff=5), MAG2, LMA)
+    return {
+        "1,000 unknown options": _padded(renewal[:12] + 1000 * unknown),
+        "2,000 padding octets": _padded(renewal[:12] + bytes(2000)),
+        "75 prefixes": encode_message(pbu(OTHER, prefixes=tuple(islice(pool, 8, 83))), MAG2, LMA),
+        "70 identifiers": encode_message(
+            pbu("nobody", extra=70 * (MobileNodeIdentifier.of(MN),)), MAG2, LMA
+        ),
+        "an option beyond the end": _padded(renewal[:12] + bytes.fromhex("08ff01")),
+        "an option without a length": _padded(renewal[:12] + bytes(3) + b"\x08"),
+        "a header longer than the packet": renewal[:1] + b"\xff" + renewal[2:],
+        "a header shorter than its message": renewal[:1] + b"\0" + renewal[2:],
+        "cut off": renewal[:20],
+        "one octet": renewal[:1],
+        "nothing": b"",
+        "oversized": _padded(renewal[:12] + 700 * unknown) + bytes(60_000),
+    }
+
+
+def _padded(header: bytes) -> bytes:
+    """The same with its length, as many octets of padding as that needs."""
+    header += bytes(-len(header) % 8)
+    return (
+        header[:1] + bytes([min(len(header) // 8 - 1, 255)]) + header[2:4] + bytes(2) + header[6:]
+    )
+
+
+def _in_fragments(
+    source: IPv6Address, to: IPv6Address, header: bytes, size: int = 1200
+) -> list[bytes]:
+    """Packets with a Mobility Header that has a checksum."""
+    if len(header) >= 6:
+        header = header[:4] + bytes(2) + header[6:]
+        header = header[:4] + checksum(header, source, to).to_bytes(2, "big") + header[6:]
+    if len(header) <= size:
+        return [packet(source, to, MOBILITY, header)]
+    pieces = []
+    for offset in range(0, len(header), size):
+        more = offset + size < len(header)
+        fragment = bytes([MOBILITY, 0]) + (offset | more).to_bytes(2, "big") + b"bomb"
+        pieces.append(packet(source, to, FRAGMENT, fragment + header[offset : offset + size]))
+    return pieces
+
+
+def bombarded(folder: Path) -> dict[str, Any]:
+    """LMA and MAG1 get what no peer would send, from a MAG and as if from the LMA; and then they
+    have work to do."""
+    with scenario(folder, OTHERS_LINKS) as course:
+        course.attach()
+        before = course.ask("bindings")
+        course.start_traffic()
+        from_mag, as_lma = (
+            Attacker(course, "mag2", "core-mag2"),
+            Attacker(course, "core", "core-mag1"),
+        )
+        for number, name in enumerate(bombs()):
+            course.until(FIRST_S + number * STEP_S)
+            header = bombs()[name]
+            for data in _in_fragments(MAG2, LMA, header):
+                from_mag.send(data)
+            for data in _in_fragments(LMA, MAG1, header):
+                as_lma.send(data)
+        course.until(6.0)
+        after = course.ask("bindings")
+        course.network.set_access("wlan2", True)
+        course.order("a", "cell")
+        course.until(7.0)
+        for thing in (from_mag, as_lma):
+            thing.close()
+        return {
+            "start_ns": course.unix_ns,
+            "cases": list(bombs()),
+            "before": before,
+            "after": after,
+            "answers": course.answers(1),
+            "nodes": sorted({entry["mn"] for entry in course.ask("bindings")}),
+        }
+
+
+def flooded(folder: Path) -> dict[str, Any]:
+    """A MAG sends 5,000 requests in no time, when a mobile node attaches at the other one."""
+    with scenario(folder, OTHERS_LINKS) as course:
+        course.attach()
+        before = course.ask("bindings")
+        attacker = Attacker(course, "mag2", "core-mag2")
+        attacker.allow(FLOOD * 4096)
+        course.until(FLOOD_S)
+        request = signal(pbu("nobody"), MAG2, LMA)
+        for _ in range(FLOOD):
+            attacker.send(request)
+        course.network.set_access("wlan2", True)
+        course.until(FLOOD_S + 3.0)
+        attacker.close()
+        found = course.ask("bindings")
+        return {
+            "start_ns": course.unix_ns,
+            "cases": [],
+            "before": before,
+            "after": [entry for entry in found if entry["mn"] == MN],
+            "nodes": sorted({entry["mn"] for entry in found}),
+        }

@@ -9,6 +9,7 @@ from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
 from nodes.config import ANY_PREFIX
+from nodes.kernel.set_elements import SO_SNDBUFFORCE
 from nodes.wire.codec import decode, encode
 from nodes.wire.messages import (
     Message,
@@ -52,6 +53,10 @@ class Attacker:
 
     def send(self, packet: bytes) -> None:
         self._socket.send(self._header + packet)
+
+    def allow(self, octets: int) -> None:
+        """So many can be on their way to the link."""
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, octets)
 
     def close(self) -> None:
         self._socket.close()
