@@ -18,7 +18,7 @@ from experiments.engines.process import INTERRUPTIONS
 from nodes.strict import InputError
 
 # Enough for every figure to show all that it can.
-QUICK_SEEDS = 3
+QUICK_SEEDS = 2
 # Some ten hours of emulated time.
 CHAOS_SEEDS = 8
 ENGINES = ("virtual", "realtime", "host")
