@@ -17,6 +17,8 @@ from nodes.wire.messages import Heartbeat
 from nodes.wire.options import RestartCounter
 
 SEQUENCE_MODULUS = 1 << 32
+# So much later than what a peer sends after it, its announcement of a restart may come.
+OVERTAKING_S = 3.0
 
 
 class Incarnation(NamedTuple):
@@ -149,14 +151,16 @@ class HeartbeatExchange:
         option = message.option(RestartCounter)
         if option is None:
             return
-        stored, heard = self.restart_counters.get(source, (None, now.monotonic))
+        overtaken = now.monotonic - OVERTAKING_S
+        stored, heard = self.restart_counters.get(source, (None, overtaken))
         self.restart_counters[source] = (option.counter, now.monotonic)
         self.touched.add(source)
         if stored == option.counter or (stored is None and not announced):
             return
         self._outbox.put(Log("peer-restarted", {"peer": str(source), "counter": option.counter}))
-        # It tells before it does anything else; what was lost instead leaves a gap of an interval.
-        self._events.peer_restarted(source, now.monotonic if announced else heard, now)
+        # It tells before it does anything else, but the network may change the order; what was lost
+        # instead leaves a gap of an interval.
+        self._events.peer_restarted(source, max(heard, overtaken) if announced else heard, now)
 
     def _respond(self, peer: IPv6Address, sequence: int, *, unsolicited: bool) -> None:
         counter = RestartCounter(self._incarnation.restart_counter)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nodes.actions import Action, Instant, Log, Outbox, Send
 from nodes.config import LmaConfig, PeerConfig
-from nodes.heartbeat import HeartbeatExchange, Incarnation
+from nodes.heartbeat import OVERTAKING_S, HeartbeatExchange, Incarnation
 from nodes.strict import InputError, convert, to_builtins
 from nodes.wire.messages import Heartbeat
 from nodes.wire.options import RestartCounter
@@ -162,11 +162,23 @@ def test_a_changed_counter_is_a_restart_rfc5847_3_2() -> None:
 def test_an_unsolicited_response_tells_at_once_and_needs_no_answer_rfc5847_3_2() -> None:
     side = Side().begin()
     assert side.hear(response(1234, 5, unsolicited=True)) == []
-    assert side.happened == [("restarted", 0)]
+    assert side.happened == [("restarted", -OVERTAKING_S)]
     side.hear(response(0, 5, unsolicited=True))
     (request,) = side.at(60)
     side.answer(request, 5)
-    assert side.happened == [("restarted", 0)], "the same restart is noticed once"
+    assert len(side.happened) == 1, "the same restart is noticed once"
+
+
+def test_what_a_peer_does_after_a_restart_may_overtake_its_announcement() -> None:
+    """Found by chaos, seed 16: bindings that were registered anew 2 ms before the announcement came
+    were taken for lost."""
+    side = Side().begin()
+    (request,) = side.at(60)
+    side.answer(request, 4, 60.1)
+    side.hear(response(0, 5, unsolicited=True), 61.0)
+    side.hear(response(0, 6, unsolicited=True), 90.0)
+    since = [("restarted", 60.1), ("restarted", 90.0 - OVERTAKING_S)]
+    assert side.happened == since, "not before the old counter was heard"
 
 
 def test_after_a_restart_the_peers_are_told_rfc5847_3_2() -> None:
