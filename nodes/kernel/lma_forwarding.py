@@ -154,6 +154,8 @@ class LmaForwarding:
             case BlockPrefix(prefix):
                 self._routing.delete_route(prefix)
                 self._routing.block(prefix)
+                # Its flows may be elsewhere; a start that goes on with sessions knows of no route.
+                self._know(prefix)
             case UnroutePrefix(prefix):
                 self._routing.delete_route(prefix)
                 if prefix in self._prefixes:

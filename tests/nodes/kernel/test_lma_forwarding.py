@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodes.actions import (
+    BlockPrefix,
     CloseTunnel,
     ForwardFlows,
     InstallFlow,
@@ -20,6 +21,7 @@ from nodes.actions import (
     Outbox,
     RemoveFlow,
     RoutePrefix,
+    UnroutePrefix,
 )
 from nodes.controller_config import FABRIC_GATEWAY, FABRIC_MAC
 from nodes.flow_mobility_cache import FlowMobilityCache, FlowMobilityCacheEntry
@@ -87,6 +89,20 @@ def test_the_fabric_is_one_exit_more(make: Callable[[str | None], Made]) -> None
     assert f"add element ip6 flowmob binding {{ {KEY:#x} : {FABRIC_MARK:#x} }}" in commands
     forwarding.perform(ForwardFlows(((KEY, (MAG2,)),)))  # a fallback
     assert kernel.fate("cn-lma", CN, MN, mark=2) == "mag2"
+
+
+def test_flows_of_a_prefix_that_is_blocked_are_classified(
+    make: Callable[[str | None], Made],
+) -> None:
+    """Its session has ended, its flows may be with another binding (RFC 7864 figure 5). An LMA that
+    goes on with its sessions blocks what it never routed (found by chaos, seed 16)."""
+    forwarding, _, commands = make(FABRIC)
+    forwarding.perform(BlockPrefix(P1))
+    assert commands == [f"add element ip6 flowmob home_prefixes {{ {P1[0]} }}"]
+    forwarding.perform(RoutePrefix(P1, MAG1))
+    assert len(commands) == 1, "once"
+    forwarding.perform(UnroutePrefix(P1))
+    assert commands[1:] == [f"delete element ip6 flowmob home_prefixes {{ {P1[0]} }}"]
 
 
 def test_a_marks_label_does_not_change_the_tunnel(make: Callable[[str | None], Made]) -> None:
