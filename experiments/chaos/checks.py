@@ -4,7 +4,7 @@ has recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from typing import Any, NamedTuple
 
 from experiments.chaos.domain import LMA
@@ -14,6 +14,7 @@ JSON = dict[str, Any]
 # Linux tells of carriers once a second at most (linkwatch).
 NOTICED_S = 1.1
 SERVING = "registered"
+NOBODY: frozenset[str] = frozenset()
 
 
 class Violation(NamedTuple):
@@ -102,9 +103,10 @@ def _check_flows(lma: JSON, flows: dict[int, list[str]]) -> Found:
             yield "flow-path", f"flow {fid} goes to {path}, and not to {wanted}"
 
 
-def check_mag(name: str, mag: JSON, gone: set[str]) -> Found:
+def check_mag(name: str, mag: JSON, gone: set[str], *, adopting: bool = False) -> Found:
     """The MAG's kernel routes what its binding update list says. `gone`: access links that have had
-    no carrier for long enough to be noticed."""
+    no carrier for long enough to be noticed. `adopting`: what an earlier start has left may be
+    there."""
     view = mag_view(mag["kernel"])
     hosted: set[tuple[str, str]] = set()
     for entry in mag["bindings"]:
@@ -117,8 +119,11 @@ def check_mag(name: str, mag: JSON, gone: set[str]) -> Found:
             yield "mag-hosted", f"{name}: {interface} has {served}, hosted {entry['hosted']}"
         if state != "deregistering" and interface.removeprefix(f"{name}-") in gone:
             yield "mag-carrier", f"{name}: {interface} is {state} without a carrier"
-    if view.uplink != hosted:
-        yield "mag-uplink", f"{name}: uplink {sorted(view.uplink ^ hosted)} of one of both only"
+    odd = hosted - view.uplink if adopting else hosted ^ view.uplink
+    if odd:
+        yield "mag-uplink", f"{name}: rules for {sorted(odd)} of one of both only"
+    if adopting:
+        return
     down = {(interface, prefix) for prefix, interface in view.downlink.items()}
     if not down <= hosted or view.downlink.keys() != {prefix for _, prefix in hosted}:
         yield "mag-downlink", f"{name}: routes {view.downlink}, hosts {sorted(hosted)}"
@@ -126,8 +131,9 @@ def check_mag(name: str, mag: JSON, gone: set[str]) -> Found:
         yield "mag-tunnel", f"{name}: tunnels to {view.tunnels}"
 
 
-def check_look(look: JSON, gone: set[str]) -> Found:
-    """What holds at any time, of each node that runs."""
+def check_look(look: JSON, gone: set[str], adopting: Set[str] = NOBODY) -> Found:
+    """What holds at any time, of each node that runs. `adopting`: the MAGs that have just been
+    started again."""
     yield from _check_owners(look)
     for name, node in look["nodes"].items():
         if not node["running"]:
@@ -135,7 +141,7 @@ def check_look(look: JSON, gone: set[str]) -> Found:
         if name == LMA:
             yield from check_lma(node)
         elif "bindings" in node:
-            yield from check_mag(name, node, gone)
+            yield from check_mag(name, node, gone, adopting=name in adopting)
 
 
 def _check_owners(look: JSON) -> Found:

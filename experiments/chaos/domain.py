@@ -104,6 +104,7 @@ def lma_config(
         address=LMA_ADDRESS,
         control_socket=state / f"{LMA}.sock",
         state=state / f"{LMA}.state",
+        sessions=state / f"{LMA}.sessions",
         prefix_pool=HOME_PREFIX_POOL,
         mobile_nodes={
             mn_id(mobile.number): changed.get(mobile.number, mobile.policy)

@@ -16,9 +16,12 @@ from experiments.chaos.domain import LMA
 from experiments.chaos.packet_checks import check_delivery, check_packets
 from experiments.chaos.record import read_packets, read_record
 from experiments.chaos.scenario import SCENARIO, Scenario, link_name, mag_name, read
+from nodes.mag.mobile_access_gateway import ADOPTION_S
 
 JSON = dict[str, Any]
 MOST_TOLD = 20
+# A MAG has so long to ask for what it adopts.
+ADOPTED_S = ADOPTION_S + 1.0
 TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -78,9 +81,12 @@ def _looks(scenario: Scenario, record: list[JSON]) -> Iterator[Violation]:
     changed: dict[str, tuple[float, bool]] = {}
     # Links of bindings that were revoked since they came up: they stay without until they leave.
     revoked: set[str] = set()
+    started: dict[str, float] = {}
     for line in record:
         t = line["t"]
         match line["what"]:
+            case "started":
+                started[line["node"]] = t
             case "link":
                 changed[line["link"]] = (t, line["up"])
                 revoked.discard(line["link"])
@@ -92,7 +98,8 @@ def _looks(scenario: Scenario, record: list[JSON]) -> Iterator[Violation]:
                     for link, (since, up) in changed.items()
                     if not up and t - since > NOTICED_S
                 }
-                broken = [*check_look(line, gone)]
+                adopting = {name for name, since in started.items() if t - since < ADOPTED_S}
+                broken = [*check_look(line, gone, adopting)]
                 if line["why"] in ("agreed", "still agreed"):
                     broken += check_agreement(line, scenario, revoked)
                 elif line["why"] == "nobody":
