@@ -111,6 +111,9 @@ class PolicyRouting:
     def set_neighbour(self, interface: str, address: IPv6Address, mac: str) -> None:
         self.neighbours[interface] = (address, mac)
 
+    def block(self, destination: IPv6Network, *, table: int = RT_TABLE_MAIN) -> None:
+        self.tables.setdefault(table, {})[destination] = (DROP, None)
+
     def delete_route(self, destination: IPv6Network, *, table: int = RT_TABLE_MAIN) -> None:
         self.tables.get(table, {}).pop(destination, None)
 

@@ -7,6 +7,7 @@ from ipaddress import IPv6Network
 import pytest
 
 from nodes.actions import Advertise
+from nodes.heartbeat import OVERTAKING_S
 from nodes.wire.messages import Heartbeat, ProxyBindingAcknowledgement, ProxyBindingStatus
 from nodes.wire.options import HandoffIndicator
 from tests.domain import Domain, Network
@@ -104,6 +105,7 @@ def test_bindings_of_a_restarted_mag_end_if_the_node_is_gone_rfc5847_3(
     domain: type[Domain],
 ) -> None:
     network = domain.network("unique")
+    network.run(OVERTAKING_S + 0.1)
     network.crash("mag1")
     network.detach("mag1")
     network.start("mag1")

@@ -37,7 +37,7 @@ from nodes.wire.traffic_selector import IPv6TrafficSelector, PacketFields
 from tests.domain import LMA, MAG1, MAG2, P1
 from tests.domain import MN as MN_ID
 from tests.nodes.test_classifier import HOME, packets, selectors
-from tests.policy_routing import PolicyRouting
+from tests.policy_routing import DROP, PolicyRouting
 
 FABRIC = "lma-s1"
 KEY, LABEL = 0x10001, 0xFFFFF
@@ -96,10 +96,12 @@ def test_flows_of_a_prefix_that_is_blocked_are_classified(
 ) -> None:
     """Its session has ended, its flows may be with another binding (RFC 7864 figure 5). An LMA that
     goes on with its sessions blocks what it never routed (found by chaos, seed 16)."""
-    forwarding, _, commands = make(FABRIC)
+    forwarding, kernel, commands = make(FABRIC)
     forwarding.perform(BlockPrefix(P1))
+    assert kernel.fate("cn-lma", CN, MN) == DROP
     assert commands == [f"add element ip6 flowmob home_prefixes {{ {P1[0]} }}"]
     forwarding.perform(RoutePrefix(P1, MAG1))
+    assert kernel.fate("cn-lma", CN, MN) == "mag1"
     assert len(commands) == 1, "once"
     forwarding.perform(UnroutePrefix(P1))
     assert commands[1:] == [f"delete element ip6 flowmob home_prefixes {{ {P1[0]} }}"]
