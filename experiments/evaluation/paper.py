@@ -75,7 +75,8 @@ def write_paper(sources: Iterable[Source], target: Path) -> list[Path]:
         for name in figure_names(source.experiment):
             for kind in ("pdf", "png"):
                 path = target / "figures" / f"{source.name}-{name}.{kind}"
-                shutil.copyfile(source.folder / "figures" / f"{name}.{kind}", path)
+                drawn = (source.folder / "figures" / f"{name}.{kind}").read_bytes()
+                write_atomically(path, drawn)
                 written.append(path)
     for name, content in files.items():
         write_atomically(target / name, content.encode())
