@@ -33,7 +33,7 @@ from nodes.kernel.netlink import (
     dump,
     ifinfo,
 )
-from nodes.kernel.netlink_replies import MalformedReply, attributes, number_of
+from nodes.kernel.netlink_replies import MalformedReply, attributes, name_of, number_of
 
 RTM_GETRULE = 34
 ROUTE_HEADER_BYTES, RULE_HEADER_BYTES = 12, 12
@@ -70,7 +70,7 @@ def tunnels(channel: socket.socket) -> dict[str, Tunnel]:
         fields = dict(attributes(body[len(ifinfo()) :]))
         info = dict(attributes(fields.get(IFLA_LINKINFO, b"")))
         if info.get(IFLA_INFO_KIND, b"").rstrip(b"\0") == b"ip6tnl":
-            name = fields[IFLA_IFNAME].rstrip(b"\0").decode()
+            name = name_of(fields, IFLA_IFNAME)
             data = dict(attributes(info.get(IFLA_INFO_DATA, b"")))
             ends = (data.get(kind, bytes(16)) for kind in (IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE))
             found[name] = Tunnel(*(_address(end) for end in ends))
@@ -109,7 +109,7 @@ def rules(channel: socket.socket) -> Iterator[Rule]:
             ),
         )
         if FRA_IIFNAME in fields:
-            match = match._replace(incoming=fields[FRA_IIFNAME].rstrip(b"\0").decode())
+            match = match._replace(incoming=name_of(fields, FRA_IIFNAME))
         if FRA_FWMARK in fields:
             mark, mask = (number_of(fields, kind) for kind in (FRA_FWMARK, FRA_FWMASK))
             match = match._replace(mark=mark, mark_mask=mask)

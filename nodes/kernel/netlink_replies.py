@@ -80,6 +80,13 @@ def number_of(found: Mapping[int, bytes], kind: int) -> int:
     return value
 
 
+def name_of(found: Mapping[int, bytes], kind: int) -> str:
+    """The text of an attribute that has to be there."""
+    if kind not in found:
+        raise MalformedReply(f"no attribute {kind}, which is a name")
+    return found[kind].rstrip(b"\0").decode(errors="replace")
+
+
 def failure_of(reply: Reply) -> Failure | None:
     """Of an NLMSG_ERROR; None if it says that all is well."""
     code = fields("=i", reply.body)[0]

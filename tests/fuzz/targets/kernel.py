@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv6Network
+from ipaddress import IPv6Address, IPv6Network
 
-from nodes.kernel import netlink
+from nodes.kernel import netlink, netlink_dump
 from nodes.kernel.link_monitor import interfaces_of
 from nodes.kernel.netlink import attribute
 from nodes.kernel.netlink_replies import (
@@ -24,15 +24,19 @@ from tests.fuzz.target import Target, channel_with
 
 
 def replies(data: bytes) -> None:
-    """By the first octet: to a change, a question for a table's routes, and one for a link. The
+    """By the first octet: to a change, and to questions for routes, a link, rules and tunnels. The
     rest comes in two datagrams, of which the first has as many octets as the second octet says."""
     which, at = (*data[:2], 0, 0)[:2]
     channel = channel_with(data[2 : 2 + at], data[2 + at :])
-    if which % 3 == 0:
+    if which % 5 == 0:
         netlink.carry_out(channel, [netlink.delete_link("x"), netlink.set_mtu("x", 1500)])
-    elif which % 3 == 1:
-        for network in netlink.routes(channel, netlink.RT_TABLE_MAIN):
-            assert isinstance(network, IPv6Network)
+    elif which % 5 == 1:
+        for route in netlink_dump.routes(channel):
+            assert isinstance(route.destination, IPv6Network)
+    elif which % 5 == 3:
+        list(netlink_dump.rules(channel))
+    elif which % 5 == 4:
+        netlink_dump.tunnels(channel)
     else:
         state = netlink.link_state(channel, "x")
         assert isinstance(state.mtu, int)
@@ -70,6 +74,12 @@ def _replies() -> Iterator[bytes]:
     route += attribute(netlink.RTA_DST, bytes(16)) + netlink.u32(netlink.RTA_TABLE, 254)
     end = _message(NLMSG_DONE, bytes(4))
     yield bytes((1, 255)) + _message(24, route) + end
+    rule = struct.pack("=BBBBBBBBI", 10, 0, 64, 0, 0, 0, 0, 1, 0)
+    rule += netlink.u32(netlink.FRA_PRIORITY, 9) + netlink.u32(netlink.FRA_TABLE, 7)
+    rule += attribute(netlink.FRA_SRC, bytes(16)) + netlink.text(netlink.FRA_IIFNAME, "lo")
+    yield bytes((3, 255)) + _message(netlink.RTM_NEWRULE, rule) + end
+    tunnel = netlink.new_tunnel("t1", IPv6Address(1), IPv6Address(2)).body
+    yield bytes((4, 255)) + _message(netlink.RTM_NEWLINK, tunnel) + end
     link = netlink.ifinfo(3) + attribute(netlink.IFLA_ADDRESS, bytes(6))
     link += netlink.u32(netlink.IFLA_MTU, 1500) + attribute(netlink.IFLA_OPERSTATE, b"\6")
     yield bytes((2, 255)) + _message(netlink.RTM_NEWLINK, link)

@@ -19,6 +19,7 @@ from nodes.kernel.netlink_replies import (
     attributes,
     failure_of,
     fields,
+    name_of,
     number_of,
     replies,
 )
@@ -55,6 +56,9 @@ def test_what_has_to_be_there_is_asked_for() -> None:
     assert number_of({4: struct.pack("=I", 9)}, 4) == 9
     with pytest.raises(MalformedReply):
         number_of({}, 4)
+    assert name_of({3: b"lo\0"}, 3) == "lo"
+    with pytest.raises(MalformedReply):
+        name_of({}, 3)
     with pytest.raises(MalformedReply):
         fields("=I", b"abc")
 
