@@ -15,6 +15,11 @@ from tests.system.guests import carry_out_check, make_job, put_job
 MAG1, MAG2 = "2001:db8:11::1", "2001:db8:12::1"
 FLOW_A, STAY = 1, 2
 INTERVAL_MS = 60.0
+# As in RFC 5213 section 8.9, and the types of messages.
+TIMESTAMP_MISMATCH, LOWER_THAN_BEFORE = 156, 157
+PBU, PBA = 5, 6
+# Until packets flow again: what a MAG waits for its PBUs, and the node for an advertisement.
+SETTLED_S, HEALED_S = 2.0, 35.0
 
 
 class Course:
@@ -126,3 +131,110 @@ def test_a_mag_that_dies_before_any_of_its_actions_is_as_it_was_in_the_end(
     assert course.lost(STAY) == []
     if what == "move":
         assert course.lost(FLOW_A) == []
+
+
+@pytest.mark.parametrize("accesses", [["wlan"], ["cell"], ["wlan", "cell"]])
+def test_an_access_that_flaps_at_10_hz_is_there_when_it_has_calmed_down(
+    kernel: Kernel, tmp_path: Path, accesses: list[str]
+) -> None:
+    """RFC 6275 section 12: requests keep to MAX_UPDATE_RATE, three a second and access."""
+    course = Course(kernel, tmp_path, "flaps", 19.0, accesses=accesses)
+    course.assert_agreed()
+    for mag in ("mag1", "mag2"):
+        sent = sorted(
+            datagram.time_ns / 1e9
+            for datagram in wire.read(tmp_path / "wire" / f"core-{mag}.pcapng")
+            if datagram.next_header == wire.MOBILITY and datagram.payload[2] == PBU
+        )
+        assert all(
+            later - first >= 1.0 - 1e-6 for first, later in zip(sent, sent[3:], strict=False)
+        )
+    for flow in (FLOW_A, STAY):
+        assert not [at for at in course.lost(flow) if not 4.9 < at < 8.0 + SETTLED_S]
+    if accesses == ["cell"]:
+        assert course.lost(STAY) == []
+
+
+@pytest.mark.parametrize("seconds", [5.0, 20.0, 330.0])
+def test_a_partition_of_lma_and_mag_heals(kernel: Kernel, tmp_path: Path, seconds: float) -> None:
+    """For seconds nobody notices; after minutes both have given each other up (RFC 5847 section
+    3.1), flows are on the other access, and the MAG's repeated PBUs bring the binding back."""
+    until_s = 5.0 + seconds + 40.0
+    interval = 60.0 if seconds < 100 else 500.0
+    flows = {name: {"interval_ms": interval, "until_s": until_s} for name in ("a", "stay")}
+    course = Course(
+        kernel, tmp_path, "partitioned", until_s, seconds=seconds, document={"flows": flows}
+    )
+    during = {b["access"]: b["state"] for b in course.found["during"]["bindings"]}
+    if seconds < 100:
+        assert during == {"wlan": "registered", "cell": "registered"}
+        course.assert_agreed()
+    else:
+        assert during == {"wlan": "registered"}, "deleted MinDelayBeforeBCEDelete after it failed"
+    assert course.lost(STAY) == []
+    assert not [at for at in course.lost(FLOW_A) if at > 5.0 + seconds + HEALED_S]
+    assert {b["access"] for b in course.found["bindings"]} == {"wlan", "cell"}
+
+
+@pytest.mark.parametrize("how", ["delayed", "duplicated", "reordered", "corrupted", "lost"])
+def test_signalling_that_is_disturbed_ends_in_agreement(
+    kernel: Kernel, tmp_path: Path, how: str
+) -> None:
+    """Each order is answered, once; when the paths are as they were, all agree."""
+    course = Course(kernel, tmp_path, "disturbed", 90.0, how=how)
+    answers = course.found["answers"]
+    assert len(answers) == 11
+    assert answers[-1]["ok"]
+    if how in ("delayed", "duplicated", "reordered"):
+        assert all(answer["ok"] for answer in answers)
+    course.assert_agreed()
+    end_s = course.found["end_s"]
+    assert not [at for at in course.lost(FLOW_A) + course.lost(STAY) if at > end_s - 15.0]
+
+
+@pytest.mark.parametrize(("hours", "status"), [(-5, LOWER_THAN_BEFORE), (5, TIMESTAMP_MISMATCH)])
+def test_a_mag_whose_clock_is_wrong_by_hours_is_refused_until_it_is_right_rfc5213_5_5(
+    kernel: Kernel, tmp_path: Path, hours: int, status: int
+) -> None:
+    """The other access has all flows meanwhile. The MAG isn't trusted about when it is: its binding
+    ends, and the right time brings it back."""
+    course = Course(kernel, tmp_path, "wrong_clock", 40.0, seconds=hours * 3600)
+    statuses = {
+        datagram.payload[6]
+        for datagram in wire.read(tmp_path / "wire" / "core-mag2.pcapng")
+        if datagram.next_header == wire.MOBILITY
+        and datagram.payload[2] == PBA
+        and 5.0 < (datagram.time_ns - course.found["start_ns"]) / 1e9 < 20.0
+    }
+    assert statuses == {status}
+    during = {b["access"]: b["state"] for b in course.found["during"]["bindings"]}
+    assert during == {"wlan": "registered"}
+    assert {b["access"] for b in course.found["bindings"]} == {"wlan", "cell"}
+    assert course.lost(STAY) == []
+    assert not [at for at in course.lost(FLOW_A) if at > 20.0]
+
+
+@pytest.mark.parametrize("seconds", [1.0, 4.0])
+def test_both_accesses_are_lost_and_come_back(
+    kernel: Kernel, tmp_path: Path, seconds: float
+) -> None:
+    """Within MinDelayBeforeBCEDelete sessions, prefixes and flows are kept (RFC 5213 5.3.5)."""
+    course = Course(kernel, tmp_path, "both_lost", 19.0, seconds=seconds)
+    course.assert_agreed()
+    for flow in (FLOW_A, STAY):
+        lost = course.lost(flow)
+        assert lost
+        assert max(lost) < 5.0 + seconds + SETTLED_S
+
+
+def test_moves_to_an_access_that_is_just_being_lost(kernel: Kernel, tmp_path: Path) -> None:
+    """From the same instant to 36 ms later, the signalling of a move being over after 40: each
+    order is answered, and the flow is never without a path for longer than that."""
+    course = Course(kernel, tmp_path, "target_detaches", 50.0)
+    assert len(course.found["answers"]) == 10
+    course.assert_agreed("wlan")
+    assert course.lost(STAY) == []
+    for number in range(10):
+        start_s = 4.0 + 3.0 * number
+        lost = [at for at in course.lost(FLOW_A) if start_s - 0.5 <= at < start_s + 2.5]
+        assert not lost or max(lost) - min(lost) < 0.2

@@ -24,7 +24,7 @@ LIFE_S, QUIET_S = 0.6, 12.0
 FLAP_S, FLAPS_S, DETACH_STEP_S = 0.05, 3.0, 0.004
 # What `tc netem` does to each packet, whatever it carries. The delay of the link stays.
 DISTURBANCES = {
-    "delayed": "delay 250ms",
+    "delayed": "delay 120ms",
     "duplicated": "delay 10ms duplicate 50%",
     "reordered": "delay 60ms 50ms",
     "corrupted": "delay 10ms corrupt 30%",
@@ -253,8 +253,10 @@ def _netem(course: Scenario, what: str) -> None:
         ("mag2", "mag2-core"),
     ):
         with inside(course.network.namespace(node)):
-            words = ["tc", "qdisc", "replace", "dev", interface, "root", "netem", *what.split()]
-            subprocess.run(words, check=True)
+            # Anew: netem keeps what a change doesn't name. Some have none to begin with.
+            on = ("dev", interface, "root")
+            subprocess.run(("tc", "qdisc", "del", *on), check=False, stderr=subprocess.DEVNULL)
+            subprocess.run(("tc", "qdisc", "add", *on, "netem", *what.split()), check=True)
 
 
 def _final(course: Scenario) -> dict[str, Any]:
