@@ -49,6 +49,7 @@ def judge(folder: Path, failure: str | None) -> Verdict:
             *_logs(folder),
             *_looks(scenario, record),
             *_orders(scenario, record),
+            *flows_kept(record),
             *check_packets(scenario, record, packets),
             *_delivery(scenario, record, packets),
         ]
@@ -105,6 +106,23 @@ def _looks(scenario: Scenario, record: list[JSON]) -> Iterator[Violation]:
                 elif line["why"] == "nobody":
                     broken += check_nobody(line)
                 yield from (Violation(t, rule, text) for rule, text in broken)
+
+
+def flows_kept(record: list[JSON]) -> Iterator[Violation]:
+    """An LMA that is started again has the flows that it had. Before each order there is a look."""
+    before: set[int] = set()
+    anew = False
+    for line in record:
+        if line["what"] == "started":
+            anew |= line["node"] == LMA
+        elif line["what"] == "look" and line["nodes"][LMA]["running"]:
+            flows = {row["fid"] for row in line["nodes"][LMA]["flows"]}
+            if anew and flows != before:
+                text = (
+                    f"the LMA had flows {sorted(before)}, and has {sorted(flows)} after its start"
+                )
+                yield Violation(line["t"], "flows-kept", text)
+            before, anew = flows, False
 
 
 def _concerned(scenario: Scenario, request: JSON) -> set[str]:
