@@ -155,13 +155,21 @@ class Daemon:
             case Log(event, details):
                 self._events.write(event, details)
             case Send(message, source, destination):
-                data = encode(message, source, destination)
-                self._mobility[source].send(data, destination)
+                self._send(self._mobility[source], message, destination)
             case Reply(token):
                 if token != NOBODY and self._reply is not None:
                     self._reply(action)
             case _:
                 self._perform(action)
+
+    def _send(self, mobility: MobilitySocket, message: Message, destination: IPv6Address) -> None:
+        """What can't be sent is to the protocol what was lost: nobody has to be reachable, nor may
+        be, from whose address something came, and a peer's routes and associations come and go."""
+        data = encode(message, mobility.address, destination)
+        try:
+            mobility.send(data, destination)
+        except OSError as error:
+            self._events.write("not-sent", {"to": destination, "why": str(error)})
 
     def _decode(self, mobility: MobilitySocket, received: Received) -> Message | None:
         """RFC 6275 section 9.2: an unknown type is answered with a Binding Error, a wrong payload
@@ -171,7 +179,7 @@ class Daemon:
         except UnknownType as error:
             self._events.write("unknown-type", {"source": received.source, "why": str(error)})
             answer = BindingError(BindingErrorStatus.UNRECOGNIZED_MH_TYPE)
-            mobility.send(encode(answer, mobility.address, received.source), received.source)
+            self._send(mobility, answer, received.source)
         except MalformedMessage as error:
             self._events.write("malformed", {"source": received.source, "why": str(error)})
             if isinstance(error, (BadPayloadProto, HeaderTooShort)):

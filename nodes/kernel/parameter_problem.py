@@ -6,6 +6,7 @@ message reaches a daemon; it knows nothing of the later types.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import time
@@ -51,7 +52,9 @@ class ParameterProblems:
         self._filled = now
         if self._tokens >= 1:
             self._tokens -= 1
-            self._socket.sendto(parameter_problem(received, offset), (str(received.source), 0))
+            # Whoever forged the source may have named one that there is no route to.
+            with contextlib.suppress(OSError):
+                self._socket.sendto(parameter_problem(received, offset), (str(received.source), 0))
 
     def close(self) -> None:
         self._socket.close()

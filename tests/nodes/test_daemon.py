@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
 import threading
 import time
 from functools import partial
+from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
-from nodes.actions import Action, CloseNorthbound, Instant, Log
+import pytest
+
+from nodes.actions import Action, CloseNorthbound, Instant, Log, Send
 from nodes.daemon import Daemon, Place, run_together
 from nodes.event_log import EventWriter
+from nodes.wire.messages import Heartbeat
 
 
 class Asking:
@@ -41,6 +47,45 @@ def test_what_carrying_out_an_action_asks_for_is_done_as_well(tmp_path: Path) ->
     text = (tmp_path / "events.jsonl").read_text()
     assert text.index("first") < text.index("second")
     assert core.take_actions() == []
+
+
+class Unreachable:
+    """A socket whose kernel has no way to anybody."""
+
+    address = IPv6Address("2001:db8::1")
+
+    def send(self, data: bytes, destination: IPv6Address) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+
+    def fileno(self) -> int:
+        return self.reader
+
+
+def test_a_message_that_can_not_be_sent_is_lost_and_the_rest_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who forges the source of a message may say an address that there is no route to, or that no
+    security association is for (RFC 5213 section 4): the daemon serves others."""
+    monkeypatch.setattr("nodes.daemon.ParameterProblems", lambda _: contextlib.nullcontext())
+    core, peer = Asking(), IPv6Address("2001:db8::2")
+    mobility: Any = Unreachable()
+    core.actions.insert(0, Send(Heartbeat(1), mobility.address, peer))
+    done: list[Action] = []
+    with EventWriter(tmp_path / "events.jsonl", "node") as events:
+        daemon = Daemon(core, events, done.append)
+        daemon.serve_mobility(mobility, lambda *_: None)
+        daemon.carry_out()
+    daemon.selector.close()
+    for descriptor in (mobility.reader, mobility.writer):
+        os.close(descriptor)
+    assert done == [CloseNorthbound()]
+    text = (tmp_path / "events.jsonl").read_text()
+    assert text.index("not-sent") < text.index("first")
+    assert str(peer) in text
+    assert "unreachable" in text
 
 
 class Timed:

@@ -145,9 +145,9 @@ def test_unprotected_messages_are_not_even_parsed(kernel: Kernel, tmp_path: Path
     """RFC 5213 section 4. The kernel drops them before the sockets, and counts them."""
     result = _course(kernel, tmp_path, "unprotected", KEYS)
     # They did arrive.
-    assert _kinds(tmp_path, "wire/lma-core.pcapng")[MOBILITY] == 2
+    assert _kinds(tmp_path, "wire/lma-core.pcapng")[MOBILITY] == 3
     assert _kinds(tmp_path, "wire/core-mag1.pcapng")[MOBILITY] == 1
-    assert result["dropped"] == {"lma": 2, "mag1": 1}
+    assert result["dropped"] == {"lma": 3, "mag1": 1}
     assert [entry["state"] for entry in result["bindings"]] == ["registered"] * 2
     assert _answers(tmp_path, result["start_ns"], esp_keys(tmp_path)) == []
     after_ns = result["start_ns"] + round(ATTACK_S * 1e9)

@@ -32,6 +32,7 @@ from tests.system.guest_checks.scenario import Scenario, scenario
 from topologies.namespaces import inside, socket_in
 
 LMA, MAG1, MAG2 = map(IPv6Address, ("2001:db8:10::1", "2001:db8:11::1", "2001:db8:12::1"))
+STRANGER = IPv6Address("2001:db8:1::66")
 ATTACK_S, MOVE_S, KILL_S, START_S, END_S = 4.0, 6.0, 4.0, 5.0, 8.0
 UNKNOWN_TYPE = 77
 ETH_P_ALL = 0x0003
@@ -40,7 +41,7 @@ ETHERNET = 14
 
 def unprotected(folder: Path) -> dict[str, Any]:
     """From the core, with the addresses of LMA and MAG: a deregistration, a message of no known
-    type and a forged heartbeat."""
+    type and a forged heartbeat; and a heartbeat of somebody else."""
     with scenario(folder) as course:
         course.attach()
         course.until(ATTACK_S)
@@ -48,6 +49,8 @@ def unprotected(folder: Path) -> dict[str, Any]:
         _inject(course, ipv6_packet(MAG1, LMA, MOBILITY, _deregistration(course)))
         _inject(course, ipv6_packet(MAG1, LMA, MOBILITY, _message_of_unknown_type()))
         _inject(course, ipv6_packet(LMA, MAG1, MOBILITY, encode(Heartbeat(sequence=9), LMA, MAG1)))
+        heartbeat = encode(Heartbeat(sequence=7), STRANGER, LMA)
+        _inject(course, ipv6_packet(STRANGER, LMA, MOBILITY, heartbeat))
         course.until(ATTACK_S + 1.0)
         after = _dropped(course)
         return {
