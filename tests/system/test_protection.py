@@ -216,7 +216,8 @@ def test_associations_and_policies_outlive_the_daemon(kernel: Kernel, tmp_path: 
     for line in text:
         numbers = _esp_numbers(packets, int(line.split('","')[3], 16))
         assert numbers == list(range(1, len(numbers) + 1))
-        assert len(numbers) >= 2, line
+        # The LMA's session with MAG 1 needs no message.
+        assert len(numbers) >= (2 if MAG2 in line else 1), line
     messages = list(decode_capture(tmp_path / "wire" / "lma-core.pcapng", keys=esp_keys(tmp_path)))
     again_s = result["start_ns"] / 1e9 + START_S
     accepted = [
