@@ -164,11 +164,11 @@ class Daemon:
 
     def _send(self, mobility: MobilitySocket, message: Message, destination: IPv6Address) -> None:
         """What can't be sent is to the protocol what was lost: nobody has to be reachable, nor may
-        be, from whose address something came, and a peer's routes and associations come and go."""
-        data = encode(message, mobility.address, destination)
+        be, from whose address something came, a peer's routes and associations come and go, and an
+        order may be for more flows than a message has room for."""
         try:
-            mobility.send(data, destination)
-        except OSError as error:
+            mobility.send(encode(message, mobility.address, destination), destination)
+        except (OSError, ValueError) as error:
             self._events.write("not-sent", {"to": destination, "why": str(error)})
 
     def _decode(self, mobility: MobilitySocket, received: Received) -> Message | None:

@@ -20,6 +20,7 @@ from nodes.actions import Action, CloseNorthbound, Instant, Log, Send
 from nodes.daemon import Daemon, Place, run_together
 from nodes.event_log import EventWriter
 from nodes.wire.messages import Heartbeat
+from nodes.wire.tlv import UnknownOption
 
 
 class Asking:
@@ -72,7 +73,9 @@ def test_a_message_that_can_not_be_sent_is_lost_and_the_rest_is_done(
     monkeypatch.setattr("nodes.daemon.ParameterProblems", lambda _: contextlib.nullcontext())
     core, peer = Asking(), IPv6Address("2001:db8::2")
     mobility: Any = Unreachable()
-    core.actions.insert(0, Send(Heartbeat(1), mobility.address, peer))
+    too_long = tuple(UnknownOption(200, bytes(250)) for _ in range(9))  # RFC 6275 section 6.1.1
+    for options in ((), too_long):
+        core.actions.insert(0, Send(Heartbeat(1, options=options), mobility.address, peer))
     done: list[Action] = []
     with EventWriter(tmp_path / "events.jsonl", "node") as events:
         daemon = Daemon(core, events, done.append)
@@ -83,7 +86,8 @@ def test_a_message_that_can_not_be_sent_is_lost_and_the_rest_is_done(
         os.close(descriptor)
     assert done == [CloseNorthbound()]
     text = (tmp_path / "events.jsonl").read_text()
-    assert text.index("not-sent") < text.index("first")
+    assert text.rindex("not-sent") < text.index("first")
+    assert "expected at most 2048" in text
     assert str(peer) in text
     assert "unreachable" in text
 
