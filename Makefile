@@ -44,6 +44,12 @@ all: ready ## Main job: run the reference comparison (SEEDS=6) and draw its figu
 test: ready ## All tests, those with guests included (PYTEST_ARGS=...)
 	@$(PYTHON) -m pytest -n $(JOBS) $(PYTEST_ARGS)
 
+.PHONY: soak
+soak: ready ## All tests, again and again until one fails: [TIMES=20]
+	@for turn in $$(seq $(or $(TIMES),20)); do \
+	    echo "soak: $$turn of $(or $(TIMES),20)"; \
+	    $(PYTHON) -m pytest -q -n $(JOBS) $(PYTEST_ARGS) || exit 1; done
+
 .PHONY: help
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
