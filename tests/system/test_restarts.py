@@ -79,7 +79,7 @@ def test_a_killed_mag_registers_anew_and_flows_go_on_rfc5847_3_2(
     arrivals = [at for at in _arrivals(tmp_path, "cell", FLOW_A, start_ns) if at > MOVE_S + 0.5]
     assert any(KILL_S < at < START_S for at in arrivals), "the kernel forwards without a daemon"
     assert arrivals[-1] > START_S + 1.5
-    assert _longest_gap(arrivals) < 0.2
+    assert _longest_gap(arrivals) < 1.5 * INTERVAL_S, "and its start leaves alone what is in use"
     assert not [at for at in _arrivals(tmp_path, "wlan", FLOW_A, start_ns) if at > MOVE_S + 0.5]
     assert [flow["active"] for flow in found["flows"]] == [True, True]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from nodes.actions import Persist
 from nodes.config import MobileNodePolicy
-from nodes.lma.session_records import Numbers
+from nodes.lma.session_records import BindingRecord, Numbers
 from nodes.lma.stable_storage import Kept
 from nodes.wire.messages import (
     BindingRevocationIndication,
@@ -220,3 +221,31 @@ def test_the_heartbeat_is_answered_with_the_same_counter_rfc5847_3_2(
     network.run(61)
     assert any(isinstance(s.message, Heartbeat) for s in network.sent)
     assert "peer-restarted" not in network.events("mag1")
+
+
+def test_what_a_mag_was_to_give_up_is_asked_of_it_again_rfc7864_4_2(
+    network: Network, domain: type[Domain]
+) -> None:
+    """Nobody ordered it: the LMA alone knows that the MAG may still have the prefix."""
+    network.move(1, "wlan")
+    network.run(1)
+    network.move(1, "cell")
+    network.fate = lambda message: () if isinstance(message, UpdateNotification) else (0.01,)
+    network.run(10.1)
+    assert network.off_link("mag1") == {domain.P2}
+    network.fate = lambda message: (0.01,)
+    again(network, 0.1)
+    network.run(1)
+    assert network.off_link("mag1") == set()
+
+
+def test_it_is_written_before_anything_that_follows_from_it_is_done(
+    domain: type[Domain],
+) -> None:
+    anchor = domain.lma(sessions=Path("sessions"))
+    first, *others = anchor.receive(domain.pbu())
+    assert isinstance(first, Persist)
+    assert others
+    assert not domain.of(Persist, others)
+    assert domain.of(BindingRecord, first.records)
+    assert anchor.taken() == []
