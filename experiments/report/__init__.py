@@ -59,6 +59,7 @@ def _section(source: Source) -> str:
         for figure in figure_names(experiment)
     )
     found = answer(source) if experiment.answer else "See the figures."
+    first, stop, rest = found.partition(". ")
     parameters = text_of(name)
     files = " ".join(
         f'<a href="{name}/{file}">{file}</a>'
@@ -69,7 +70,7 @@ def _section(source: Source) -> str:
     return f"""<section id="{name}">
 <h2>{html.escape(name)}</h2>
 <p class="question">{html.escape(experiment.question)}</p>
-<p class="answer">{html.escape(found)}</p>
+<p class="answer"><strong>{html.escape(first + stop.rstrip())}</strong> {html.escape(rest)}</p>
 <p class="runs">{html.escape(about_runs(source))}</p>
 <div class="figures">{figures}</div>
 {"".join(map(_facts, experiment.facts.values()))}
