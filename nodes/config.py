@@ -181,6 +181,9 @@ class LmaConfig(DomainConfig, frozen=True, forbid_unknown_fields=True, kw_only=T
     controller: ControllerConfig | None = None
     fabric_interface: str | None = None
     internet_interfaces: tuple[str, ...] = ()
+    # Resources that have an end: a BID has 16 bits.
+    max_bindings: Annotated[int, msgspec.Meta(ge=1, le=65_535)] = 65_535
+    max_waiting_messages: Annotated[int, msgspec.Meta(ge=1)] = 8_192
     # RFC 5213 section 9.1
     min_delay_before_bce_delete_ms: Milliseconds = 10_000
     max_delay_before_new_bce_assign_ms: Milliseconds = 1_500

@@ -18,7 +18,9 @@ class _Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
 
 
 class ListBindings(_Request, frozen=True, kw_only=True, tag="bindings"):
-    pass
+    """Of one mobile node, or of all."""
+
+    mn: str | None = None
 
 
 class ListFlows(_Request, frozen=True, kw_only=True, tag="flows"):

@@ -13,6 +13,7 @@ import selectors
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv6Address
 from typing import NamedTuple, Protocol
 
@@ -21,9 +22,13 @@ from nodes.config import DaemonConfig
 from nodes.event_log import EventWriter
 from nodes.kernel.parameter_problem import ParameterProblems
 from nodes.kernel.sockets import MobilitySocket, Received
+from nodes.lma.signalling_queue import WaitingMessages
 from nodes.wire.codec import decode, encode
 from nodes.wire.errors import BadPayloadProto, HeaderTooShort, MalformedMessage, UnknownType
 from nodes.wire.messages import BindingError, BindingErrorStatus, Message
+
+# Messages between two looks at timers and other descriptors.
+AT_ONCE = 32
 
 
 class Readable(Protocol):
@@ -71,6 +76,7 @@ class Daemon:
         self._events = events
         self._perform = perform
         self._mobility: dict[IPv6Address, MobilitySocket] = {}
+        self._waiting: WaitingMessages[Callable[[], None]] | None = None
         self._reply: Callable[[Reply], None] | None = None
         self._problems: dict[IPv6Address, ParameterProblems] = {}
         # SelectSelector waits with microsecond resolution; epoll rounds up to milliseconds.
@@ -100,19 +106,31 @@ class Daemon:
         self._reply = reply
 
     def serve_mobility(
-        self, mobility: MobilitySocket, receive: Callable[[Message, Received, Instant], None]
+        self,
+        mobility: MobilitySocket,
+        receive: Callable[[Message, Received, Instant], None],
+        waiting: WaitingMessages[Callable[[], None]] | None = None,
     ) -> None:
-        """Decode what arrives on `mobility` and hand it to `receive`. What is sent from its address
-        is sent there."""
+        """Decode what arrives on `mobility` and hand it to `receive`: at once, or in the order that
+        `waiting` gives it, AT_ONCE at a time, so that timers and requests have their turn. What is
+        sent from its address is sent there."""
         self._mobility[mobility.address] = mobility
         self._problems[mobility.address] = ParameterProblems(mobility.address)
+        self._waiting = waiting
+
+        def process(message: Message, received: Received) -> None:
+            receive(message, received, now())
+            self.carry_out()
 
         def readable() -> None:
             while (received := mobility.receive()) is not None:
                 message = self._decode(mobility, received)
-                if message is not None:
-                    receive(message, received, now())
-                    self.carry_out()
+                if message is None:
+                    continue
+                if waiting is None:
+                    process(message, received)
+                else:
+                    waiting.put(partial(process, message, received), message, received.source)
 
         self.watch(mobility, readable)
 
@@ -125,8 +143,8 @@ class Daemon:
         self._events.write("started")
 
     def due(self) -> float | None:
-        """When the core's timer is, in monotonic s."""
-        return self._core.timer()
+        """When the core's timer is, in monotonic s; long ago, if there is something to do now."""
+        return 0.0 if self._waiting else self._core.timer()
 
     def is_due(self) -> bool:
         due = self._core.timer()
@@ -134,9 +152,21 @@ class Daemon:
 
     def go_on(self) -> None:
         """What is due by now, and what follows from that or from what came."""
+        if self._waiting is not None:
+            self._process_waiting(self._waiting)
         if self.is_due():
             self._core.handle_timer(now())
         self.carry_out()
+
+    def _process_waiting(self, waiting: WaitingMessages[Callable[[], None]]) -> None:
+        for _ in range(AT_ONCE):
+            process = waiting.take()
+            if process is None:
+                break
+            process()
+        report = waiting.report(time.monotonic()) if waiting.dropping else None
+        if report is not None:
+            self._events.write("overload", report)
 
     def end(self) -> None:
         self._events.write("stopped")

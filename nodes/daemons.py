@@ -51,6 +51,7 @@ from nodes.kernel.source_filter import SourceFilter
 from nodes.kernel.uplink_watch import UplinkWatch
 from nodes.link_layer import link_local_address
 from nodes.lma.operations import operate
+from nodes.lma_messages import serve_in_order
 from nodes.mag.mobile_access_gateway import MobileAccessGateway
 from nodes.mn.attachment import SEQUENCE_MODULUS
 from nodes.mn.duplicate_removal import DuplicateRemoval
@@ -126,10 +127,7 @@ def run_lma(config: LmaConfig, name: str = "lma", ready: Ready = None) -> None:
         if config.controller is not None:
             northbound = NorthboundClient(config.controller, core, daemon, events)
         control = _serve_control(config, LmaRequest, daemon, partial(operate, core))
-        daemon.serve_mobility(
-            MobilitySocket(config.address),
-            lambda message, received, at: core.receive(message, received.source, at),
-        )
+        serve_in_order(daemon, core)
         if watch is not None:
             daemon.watch(watch, partial(watched, watch))
         try:

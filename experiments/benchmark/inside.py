@@ -15,12 +15,16 @@ from typing import Any
 
 from experiments.benchmark.forwarding import forwarding
 from experiments.benchmark.protection import protection
+from experiments.benchmark.signalling import signalling
+from experiments.benchmark.storm import storm
 from experiments.declaration.job import write_atomically
 from experiments.emulation.inside import leave
 
 BENCHMARKS: dict[str, Callable[..., dict[str, Any]]] = {
     "forwarding": forwarding,
     "protection": protection,
+    "signalling": signalling,
+    "storm": storm,
 }
 
 

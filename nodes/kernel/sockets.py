@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
+import time
 from collections.abc import Collection
 from ipaddress import IPv6Address
 from typing import NamedTuple
@@ -12,6 +14,10 @@ IPPROTO_MOBILITY = 135
 ALL_NODES = IPv6Address("ff02::1")
 ALL_ROUTERS = IPv6Address("ff02::2")
 MAX_DATAGRAM = 65_535
+SO_RCVBUFFORCE, SO_TIMESTAMPNS = 33, 35  # asm-generic/socket.h
+# Some thousand messages: a full buffer drops what comes, without looking at what it is.
+RECEIVE_BUFFER_BYTES = 1 << 22
+_TIMESTAMP_SPACE = socket.CMSG_SPACE(struct.calcsize("@ll"))
 _ANCILLARY_SPACE = socket.CMSG_SPACE(20) + socket.CMSG_SPACE(4)
 _HOP_LIMIT_OF_ND = 255  # RFC 4861 section 6.1: anything less came through a router
 _ICMPV6_FILTER = 1
@@ -27,10 +33,13 @@ def interface_with(index: int, among: Collection[str]) -> str | None:
 
 
 class Received(NamedTuple):
+    """`arrived_ns`: when, in ns since 1970, where that is asked for."""
+
     data: bytes
     source: IPv6Address
     destination: IPv6Address
     interface: int
+    arrived_ns: int = 0
 
 
 class MobilitySocket:
@@ -40,6 +49,9 @@ class MobilitySocket:
         self.address = address
         self._socket = socket.socket(socket.AF_INET6, socket.SOCK_RAW, IPPROTO_MOBILITY)
         self._socket.bind((str(address), 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        with contextlib.suppress(PermissionError):  # then what every user gets has to do
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER_BYTES)
         self._socket.setblocking(False)
 
     def fileno(self) -> int:
@@ -48,10 +60,16 @@ class MobilitySocket:
     def receive(self) -> Received | None:
         """The next message, or None if there is none now."""
         try:
-            data, sender = self._socket.recvfrom(MAX_DATAGRAM)
+            data, ancillary, _, sender = self._socket.recvmsg(MAX_DATAGRAM, _TIMESTAMP_SPACE)
         except BlockingIOError:
             return None
-        return Received(data, IPv6Address(sender[0].split("%")[0]), self.address, 0)
+        arrived_ns = time.time_ns()  # if the kernel doesn't say
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+                seconds, nanoseconds = struct.unpack("@ll", value)
+                arrived_ns = seconds * 1_000_000_000 + nanoseconds
+        source = IPv6Address(sender[0].split("%")[0])
+        return Received(data, source, self.address, 0, arrived_ns)
 
     def send(self, data: bytes, destination: IPv6Address) -> None:
         self._socket.sendto(data, (str(destination), 0))

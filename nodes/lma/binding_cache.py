@@ -6,13 +6,16 @@ home network prefixes, which is what RFC 7864 adds to RFC 5213.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, IPv6Network
+from typing import TypeVar
 
 from nodes.wire.flow_options import FlowIdentification
 from nodes.wire.messages import HandoffHint, ProxyBindingStatus
 from nodes.wire.options import AccessLinkReport
+
+K = TypeVar("K", bound=Hashable)
 
 UNSPECIFIED = IPv6Address("::")
 UNKNOWN_LINK_LAYER_ID = bytes(2)  # RFC 5213 section 5.1: two octets, ALL_ZERO
@@ -108,19 +111,35 @@ class RejectRequest:
 Lookup = UpdateEntry | CreateSession | WaitForDeregistration | RejectRequest
 
 
+class BidsExhausted(Exception):
+    """There are as many entries as may be, or every BID is in use or named."""
+
+
 @dataclass(slots=True)
 class BindingCache:
-    """`touched`: the mobile nodes whose entries may have changed, and `gone` the BIDs of those that
-    were removed, since whoever keeps them on record looked last."""
+    """Of at most `most` entries. What is asked for at each request is found without looking at all
+    of them: those of a mobile node, of a MAG, with a prefix. `touched`: the mobile nodes whose
+    entries may have changed, and `gone` the BIDs of those that were removed, since whoever keeps
+    them on record looked last."""
 
+    most: int = 0xFFFF
     touched: set[str] = field(default_factory=set)
     gone: set[int] = field(default_factory=set)
     next_bid: int = 1
     _entries: dict[int, BindingCacheEntry] = field(default_factory=dict)
     _of: dict[str, dict[int, BindingCacheEntry]] = field(default_factory=dict)
+    _at: dict[IPv6Address, dict[int, BindingCacheEntry]] = field(default_factory=dict)
+    _holding: dict[IPv6Network, dict[int, BindingCacheEntry]] = field(default_factory=dict)
+    _lent: dict[IPv6Network, dict[int, BindingCacheEntry]] = field(default_factory=dict)
+    _lent_to: dict[int, frozenset[IPv6Network]] = field(default_factory=dict)
+    # Is told of each prefix that an entry had, and has no more.
+    freed: Callable[[IPv6Network], None] = lambda prefix: None
 
     def __iter__(self) -> Iterator[BindingCacheEntry]:
         return iter(self._entries.values())
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def mobile_nodes(self) -> list[str]:
         """Those that have an entry."""
@@ -131,53 +150,89 @@ class BindingCache:
 
     def of(self, mn_id: str) -> list[BindingCacheEntry]:
         """The entries of a mobile node, the preferred one first."""
-        entries = self._of.get(mn_id, {}).values()
-        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+        return sorted(self._of.get(mn_id, {}).values(), key=_preference)
 
     def using(self, proxy_coa: IPv6Address) -> list[BindingCacheEntry]:
-        return [entry for entry in self._entries.values() if entry.proxy_coa == proxy_coa]
+        return list(self._at.get(proxy_coa, {}).values())
+
+    def mags(self) -> set[IPv6Address]:
+        """Those that have a binding."""
+        return set(self._at)
 
     def peers(self) -> set[IPv6Address]:
         """The MAGs that have a registered binding."""
-        return {entry.proxy_coa for entry in self._entries.values() if entry.registered}
+        return {
+            proxy_coa
+            for proxy_coa, entries in self._at.items()
+            if any(entry.registered for entry in entries.values())
+        }
 
     def holding(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
         """The entries whose session has `prefix`, the preferred one first: the order of the
         default path (RFC 6089 section 5.3.6: lowest BID-PRI)."""
-        entries = [entry for entry in self._entries.values() if prefix in entry.prefixes]
-        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+        return sorted(self._holding.get(prefix, {}).values(), key=_preference)
+
+    def holds(self, prefix: IPv6Network) -> bool:
+        """Whether a session has `prefix`."""
+        return prefix in self._holding
 
     def lent(self, prefix: IPv6Network) -> list[BindingCacheEntry]:
         """The entries that have `prefix` for flows only, in the same order."""
-        entries = [
-            entry
-            for entry in self._entries.values()
-            if prefix in entry.flow_mobility_prefixes + entry.inherited_prefixes
-        ]
-        return sorted(entries, key=lambda entry: (entry.bid_priority, entry.bid))
+        return sorted(self._lent.get(prefix, {}).values(), key=_preference)
 
-    def allocate_bid(self, named: Collection[int] = ()) -> int:
-        """A BID that no entry has, and none of those that are `named` elsewhere: who names one
-        means the binding that had it. It is local to the LMA (RFC 7864 section 5.1)."""
-        while self.next_bid in self._entries or self.next_bid in named or self.next_bid == 0:
-            self.next_bid = (self.next_bid + 1) & 0xFFFF
-        bid = self.next_bid
-        self.next_bid = (self.next_bid + 1) & 0xFFFF
-        return bid
+    def allocate_bid(self, named: Callable[[int], bool] = lambda bid: False) -> int:
+        """A BID that no entry has, and none that is `named` elsewhere: who names one means the
+        binding that had it. It is local to the LMA (RFC 7864 section 5.1). Raises
+        BidsExhausted."""
+        for step in range(0x10000 if len(self) < self.most else 0):
+            bid = (self.next_bid + step) & 0xFFFF
+            if bid and bid not in self._entries and not named(bid):
+                self.next_bid = (bid + 1) & 0xFFFF
+                return bid
+        raise BidsExhausted
 
     def add(self, entry: BindingCacheEntry) -> None:
         self._entries[entry.bid] = entry
         self._of.setdefault(entry.mn_id, {})[entry.bid] = entry
         self.touched.add(entry.mn_id)
         self.gone.discard(entry.bid)
+        self._at.setdefault(entry.proxy_coa, {})[entry.bid] = entry
+        for prefix in entry.prefixes:
+            self._holding.setdefault(prefix, {})[entry.bid] = entry
+        self.lend(entry)
 
     def remove(self, entry: BindingCacheEntry) -> None:
         del self._entries[entry.bid]
         self.gone.add(entry.bid)
-        own = self._of[entry.mn_id]
-        del own[entry.bid]
-        if not own:
-            del self._of[entry.mn_id]
+        _discard(self._of, entry.mn_id, entry)
+        _discard(self._at, entry.proxy_coa, entry)
+        for prefix in dict.fromkeys(entry.prefixes):
+            _discard(self._holding, prefix, entry)
+        for prefix in self._lent_to.pop(entry.bid, ()):
+            _discard(self._lent, prefix, entry)
+        for prefix in entry.all_prefixes():
+            self.freed(prefix)
+
+    def hand_over(self, entry: BindingCacheEntry, proxy_coa: IPv6Address) -> None:
+        """The MAG of `entry` is another from now on."""
+        _discard(self._at, entry.proxy_coa, entry)
+        entry.proxy_coa = proxy_coa
+        self._at.setdefault(proxy_coa, {})[entry.bid] = entry
+
+    def lend(self, entry: BindingCacheEntry) -> None:
+        """What `entry` has for flows changed."""
+        if self._entries.get(entry.bid) is not entry:
+            return
+        after = frozenset(entry.flow_mobility_prefixes + entry.inherited_prefixes)
+        before = self._lent_to.get(entry.bid, frozenset())
+        if after == before:
+            return
+        for prefix in before - after:
+            _discard(self._lent, prefix, entry)
+            self.freed(prefix)
+        for prefix in after - before:
+            self._lent.setdefault(prefix, {})[entry.bid] = entry
+        self._lent_to[entry.bid] = after
 
     def look_up(self, request: Request, *, wait_on_unknown: bool = True) -> Lookup:
         """Which session a request is about (RFC 5213 section 5.4.1, RFC 7864 section 3.2.1).
@@ -194,7 +249,8 @@ class BindingCache:
     def _by_prefix(self, request: Request) -> Lookup:
         """RFC 5213 section 5.4.1.1."""
         wanted = set(request.prefixes)
-        overlapping = [entry for entry in self if wanted & set(entry.prefixes)]
+        found = {bid: e for prefix in wanted for bid, e in self._holding.get(prefix, {}).items()}
+        overlapping = [found[bid] for bid in sorted(found)]
         if not overlapping:
             return CreateSession()
         own = [entry for entry in overlapping if entry.mn_id == request.mn_id]
@@ -257,6 +313,19 @@ class BindingCache:
         if request.handoff == HandoffHint.NEW_INTERFACE_SHARING_PREFIXES and entries:
             return CreateSession(share=entries[0])
         return CreateSession()
+
+
+def _preference(entry: BindingCacheEntry) -> tuple[int, int]:
+    return entry.bid_priority, entry.bid
+
+
+def _discard(
+    index: dict[K, dict[int, BindingCacheEntry]], key: K, entry: BindingCacheEntry
+) -> None:
+    found = index[key]
+    del found[entry.bid]
+    if not found:
+        del index[key]
 
 
 def _same_interface(entry: BindingCacheEntry, request: Request) -> bool:

@@ -28,7 +28,7 @@ class DefaultPath:
     def open_tunnels(self, bindings: BindingCache, *, anew: bool = False) -> list[Action]:
         """Tunnels that registered bindings need and that don't exist yet. `anew`: also those that
         bindings have which wait for deletion, as from an earlier start."""
-        needed = {entry.proxy_coa for entry in bindings if entry.registered or anew}
+        needed = bindings.mags() if anew else bindings.peers()
         actions: list[Action] = [OpenTunnel(peer) for peer in sorted(needed - self._tunnels)]
         self._tunnels |= needed
         return actions
@@ -68,7 +68,7 @@ class DefaultPath:
 
     def close_tunnels(self, bindings: BindingCache) -> list[Action]:
         """Tunnels that no binding uses any more (RFC 5213 section 5.6.1)."""
-        needed = {entry.proxy_coa for entry in bindings}
+        needed = bindings.mags()
         actions: list[Action] = [CloseTunnel(peer) for peer in sorted(self._tunnels - needed)]
         self._tunnels &= needed
         return actions

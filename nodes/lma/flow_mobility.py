@@ -246,15 +246,15 @@ class FlowMobility:
         self._changed.add(mn_id)
         self._forwarding.refresh(mn_id)
 
-    def settle(self, now: Instant) -> bool:
-        """After every input: withdraw what is needed no more. Whether prefixes may have changed."""
+    def settle(self, now: Instant) -> list[str]:
+        """After every input: withdraw what is needed no more. Whose prefixes may have changed."""
         self._advance_registered()
         changed, self._changed = self._changed | self._initiator.overdue(now), set()
         self._bindings.touched |= changed
         for mn_id in sorted(changed):
             self._initiator.withdraw_surplus(mn_id, now)
             self._forwarding.refresh(mn_id)
-        return bool(changed)
+        return sorted(changed)
 
     def binding_removed(self, entry: BindingCacheEntry, reason: str) -> None:
         """Orders for a binding that is gone, or at another MAG now, can't be completed."""
@@ -262,8 +262,7 @@ class FlowMobility:
         if self._bindings.get(entry.bid) is not entry:
             self._initiator.bequeath(entry)
         self._changed.add(entry.mn_id)
-        waiting = self._orders.waiting_for(entry.bid) + self._orders.placed_at(entry.bid)
-        for order in dict.fromkeys(waiting):
+        for order in self._orders.concerning(entry.mn_id, entry.bid):
             self._fail(order, reason)
 
     def acknowledged(
@@ -278,7 +277,7 @@ class FlowMobility:
         """A Binding Error with status 2: the MAG knows no Update Notifications."""
         self._changed |= {entry.mn_id for entry in self._bindings.using(peer)}
         for outcome in self._initiator.unsupported(peer):
-            for order in self._orders.waiting_for(outcome.asked.bid):
+            for order in self._orders.waiting_for(outcome.asked.mn_id, outcome.asked.bid):
                 self._postpone(order)
 
     def _postpone(self, order: Order) -> bool:
@@ -297,7 +296,8 @@ class FlowMobility:
 
     def _advance_registered(self) -> None:
         """Orders that waited for a registration, and not for an FMA."""
-        for order in self._orders.all():
+        changed = sorted(self._changed)
+        for order in [order for mn_id in changed for order in self._orders.of(mn_id)]:
             told = {
                 bid
                 for bid in order.unanswered
@@ -321,7 +321,7 @@ class FlowMobility:
             self.refresh(entry.mn_id)
         for fid, status in outcome.refused.items():
             self._log("flow-refused", entry.mn_id, fid, status=status)
-        for order in self._orders.waiting_for(asked.bid):
+        for order in self._orders.waiting_for(entry.mn_id, asked.bid):
             needs = self.needs.of_order(order, entry)
             refused = [fid for fid in order.places if fid in outcome.refused]
             if refused:
@@ -332,9 +332,11 @@ class FlowMobility:
             elif known(entry).holds(needs):
                 order.unanswered.discard(asked.bid)
                 self._advance(order)
-        if self._orders.waiting_for(asked.bid) or self._initiator.wants_again(asked.bid):
+        if self._orders.waiting_for(entry.mn_id, asked.bid) or self._initiator.wants_again(
+            asked.bid
+        ):
             self._initiator.request(entry, now)
-            for order in self._orders.waiting_for(asked.bid):
+            for order in self._orders.waiting_for(entry.mn_id, asked.bid):
                 self._advance(order)
         self._changed.add(entry.mn_id)
 
@@ -342,9 +344,9 @@ class FlowMobility:
         """What a flow is called in actions and by the controller."""
         return self._forwarding.key(mn_id, fid)
 
-    def named_bids(self) -> set[int]:
-        """By rows or orders, whether there are such bindings now or not."""
-        return self._orders.bids().union(*(row.bids for _, row in self.cache.all_rows()))
+    def names(self, bid: int) -> bool:
+        """Whether rows or orders do, be there such a binding now or not."""
+        return self.cache.names(bid) or self._orders.names(bid)
 
     def rows_as_ordered(self, mn_id: str) -> tuple[FlowMobilityCacheEntry, ...]:
         """The rows of a mobile node as they are once all moves that are under way are complete."""
@@ -386,10 +388,9 @@ class FlowMobility:
     def access_name(self, bid: int) -> str:
         """How people call a binding: by its kind of access, or by its BID."""
         entry = self._bindings.get(bid)
-        if entry is not None:
-            for name, access in self._config.accesses.items():
-                if access.technology == entry.access_technology:
-                    return name
+        for name, access in self._config.accesses.items():
+            if entry is not None and access.technology == entry.access_technology:
+                return name
         return str(bid)
 
     def _log(self, event: str, mn_id: str, fid: int, **details: object) -> None:

@@ -15,6 +15,7 @@ from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Outbox
 from nodes.config import LmaConfig
+from nodes.deadlines import Deadlines
 from nodes.flow_mobility_set import FlowMobilitySet, Item
 from nodes.lma.binding_cache import BindingCache, BindingCacheEntry
 from nodes.lma.update_notification import Outstanding, UpdateNotifier
@@ -42,6 +43,7 @@ _FIRST_REFUSAL = FlowStatus.ADMINISTRATIVELY_PROHIBITED
 class Asked:
     """What an unanswered FMI asks for, and what the MAG had before."""
 
+    mn_id: str
     bid: int
     wanted: FlowMobilitySet
     before: FlowMobilitySet
@@ -88,22 +90,23 @@ class FlowMobilityInitiator:
         )
         # By BID: when what is needed no more is to be withdrawn (monotonic s).
         self._surplus: dict[int, dict[Item, float]] = {}
+        self._withdrawals: Deadlines[int] = Deadlines()
+        # What is outstanding: FMIs by BID, and orders to register again.
+        self._asked: dict[int, Asked] = {}
+        self._forced: set[Forced] = set()
         self._again: set[int] = set()
         self._unsupporting: set[IPv6Address] = set()
 
     def deadline(self) -> float | None:
-        due = [self.notifier.deadline()]
-        for bid, items in self._surplus.items():
-            if self.asked(bid) is None:
-                due += items.values()
-        return min((time for time in due if time is not None and time < math.inf), default=None)
+        due = (self.notifier.deadline(), self._withdrawals.first())
+        return min((time for time in due if time is not None), default=None)
 
     def supports(self, entry: BindingCacheEntry) -> bool:
         return entry.proxy_coa not in self._unsupporting
 
     def asked(self, bid: int) -> FlowMobilitySet | None:
         """What the unanswered FMI for a binding asks for."""
-        found = next((asked for asked in self.all_asked() if asked.bid == bid), None)
+        found = self._asked.get(bid)
         return None if found is None else found.wanted
 
     def request(self, entry: BindingCacheEntry, now: Instant) -> None:
@@ -116,13 +119,13 @@ class FlowMobilityInitiator:
         wanted = before.only(lambda item: item not in overdue).with_all(self._needed(entry))
         if not self.supports(entry):
             # Nothing can be withdrawn, and who asked for more has been refused.
-            self._surplus[entry.bid] = dict.fromkeys(overdue, math.inf)
+            self._note(entry.bid, dict.fromkeys(overdue, math.inf))
         elif set(wanted.items()) != set(before.items()):
-            self._send(entry, Asked(entry.bid, wanted, before), now)
+            self._send(entry, Asked(entry.mn_id, entry.bid, wanted, before), now)
 
-    def all_asked(self) -> Iterable[Asked]:
-        """What the unanswered FMIs ask for."""
-        return _asked(self.notifier.outstanding())
+    def unanswered(self, bid: int) -> Asked | None:
+        """The unanswered FMI for a binding."""
+        return self._asked.get(bid)
 
     def ask_again(self, asked: Asked, now: Instant) -> None:
         """An FMI whose answer may have been lost with an earlier start of this LMA. With another
@@ -133,7 +136,7 @@ class FlowMobilityInitiator:
 
     def _send(self, entry: BindingCacheEntry, asked: Asked, now: Instant) -> None:
         self._bindings.touched.add(entry.mn_id)
-        _believe(entry, asked.before.only(lambda item: item in asked.wanted.items()))
+        self._believe(entry, asked.before.only(lambda item: item in asked.wanted.items()))
         message = UpdateNotification(
             sequence=0,
             reason=UpdateNotificationReason.FLOW_MOBILITY,
@@ -141,6 +144,8 @@ class FlowMobilityInitiator:
             options=self._options(entry, asked.wanted),
         )
         sequence, send = self.notifier.send(message, entry.proxy_coa, asked, now)
+        self._asked[entry.bid] = asked
+        self._withdrawals.set(entry.bid, None)
         details = {"sequence": sequence, "to": str(entry.proxy_coa)}
         self._outbox.put(send, Log("fmi-sent", details))
 
@@ -151,19 +156,24 @@ class FlowMobilityInitiator:
         if peer in self._unsupporting:
             return False
         forced = Forced(mn_id, peer)
-        self.notifier.withdraw(lambda outstanding: outstanding.subject == forced)
+        self._give_up({forced})
         reason = UpdateNotificationReason.FORCE_REREGISTRATION
         whose: Option = MobileNodeGroupIdentifier()
         if mn_id is not None:
             whose = MobileNodeIdentifier.of(mn_id)
         _, send = self.notifier.send(UpdateNotification(0, reason, (whose,)), peer, forced, now)
+        self._forced.add(forced)
         self._outbox.put(send, Log("registration-forced", {"mn": mn_id, "mag": str(peer)}))
         return True
 
     def registered(self, mn_id: str, peer: IPv6Address) -> None:
         """A PBU for the mobile node came from `peer`."""
-        forced = (Forced(mn_id, peer), Forced(None, peer))
-        self.notifier.withdraw(lambda outstanding: outstanding.subject in forced)
+        self._give_up({Forced(mn_id, peer), Forced(None, peer)})
+
+    def _give_up(self, forced: set[Forced]) -> None:
+        if forced & self._forced:
+            self.notifier.withdraw(lambda outstanding: outstanding.subject in forced)
+            self._forced -= forced
 
     def _options(self, entry: BindingCacheEntry, wanted: FlowMobilitySet) -> tuple[Option, ...]:
         """MN-ID followed by the prefixes (RFC 7864 section 4.2). There has to be one at least: the
@@ -199,7 +209,7 @@ class FlowMobilityInitiator:
         # What no FMI could withdraw, a PBA does.
         left = {item for item, due in self._surplus.get(entry.bid, {}).items() if due == math.inf}
         kept = known(entry).only(lambda item: item not in left)
-        _believe(entry, kept.with_all(self._needed(entry)))
+        self._believe(entry, kept.with_all(self._needed(entry)))
         return known(entry)
 
     def acknowledged(
@@ -212,9 +222,10 @@ class FlowMobilityInitiator:
             return None
         status = int(message.status)
         self._outbox.put(Log("fma-received", {"sequence": message.sequence, "status": status}))
-        asked = outstanding.subject
-        if not isinstance(asked, Asked):
+        ended = self._ended([outstanding])
+        if not ended:
             return None
+        (asked,) = ended
         entry = self._bindings.get(asked.bid)
         assert entry is not None  # else the FMI would have been withdrawn: forget
         if not message.accepted:
@@ -226,16 +237,16 @@ class FlowMobilityInitiator:
             if option.status >= _FIRST_REFUSAL
         }
         flows = tuple(flow for flow in asked.wanted.flows if flow.fid not in refused)
-        _believe(entry, FlowMobilitySet(asked.wanted.prefixes, flows))
+        self._believe(entry, FlowMobilitySet(asked.wanted.prefixes, flows))
         return Outcome(asked, refused=refused)
 
     def _failed(self, asked: Asked) -> None:
         """The MAG has what it had before, and no FMI can withdraw of it what was to be."""
         entry = self._bindings.get(asked.bid)
         assert entry is not None  # else the FMI would have been withdrawn: forget
-        _believe(entry, known(entry).with_all(asked.before))
+        self._believe(entry, known(entry).with_all(asked.before))
         left = set(asked.before.items()) - set(asked.wanted.items())
-        self._surplus[entry.bid] = dict.fromkeys(left, math.inf)
+        self._note(entry.bid, dict.fromkeys(left, math.inf))
 
     def wants_again(self, bid: int) -> bool:
         return bid in self._again
@@ -245,7 +256,7 @@ class FlowMobilityInitiator:
         any again until an administrative action (RFC 7077 section 5.2): a restart of the LMA."""
         self._unsupporting.add(peer)
         withdrawn = self.notifier.withdraw(lambda outstanding: outstanding.peer == peer)
-        outcomes = [Outcome(asked, NOT_SUPPORTED) for asked in _asked(withdrawn)]
+        outcomes = [Outcome(asked, NOT_SUPPORTED) for asked in self._ended(withdrawn)]
         for outcome in outcomes:
             self._failed(outcome.asked)
         return outcomes
@@ -255,7 +266,7 @@ class FlowMobilityInitiator:
         self._outbox.put(*actions)
         for outstanding in expired:
             self._outbox.put(Log("fmi-expired", {"sequence": outstanding.message.sequence}))
-        return [Outcome(asked, "the MAG didn't answer the FMI") for asked in _asked(expired)]
+        return [Outcome(asked, "the MAG didn't answer the FMI") for asked in self._ended(expired)]
 
     def withdraw_surplus(self, mn_id: str, now: Instant) -> None:
         """Note what is needed no more; withdraw it when it has been so for a while. Packets that
@@ -272,21 +283,26 @@ class FlowMobilityInitiator:
                 for item in known(entry).items()
                 if item not in needed and entry.registered
             }
-            self._surplus[entry.bid] = surplus
+            self._note(entry.bid, surplus)
             if self._overdue(entry.bid, now) and self.asked(entry.bid) is None:
                 self.request(entry, now)
                 left = set(known(entry).items())
-                self._surplus[entry.bid] = {
-                    item: due for item, due in self._surplus[entry.bid].items() if item in left
-                }
-            if not self._surplus[entry.bid]:
-                del self._surplus[entry.bid]
+                noted = self._surplus.get(entry.bid, {})
+                self._note(entry.bid, {item: due for item, due in noted.items() if item in left})
         self._release_inherited(mn_id)
 
     def overdue(self, now: Instant) -> set[str]:
         """The mobile nodes that have something to withdraw."""
-        entries = (self._bindings.get(bid) for bid in self._surplus if self._overdue(bid, now))
+        entries = (self._bindings.get(bid) for bid in self._withdrawals.due(now.monotonic))
         return {entry.mn_id for entry in entries if entry is not None}
+
+    def _note(self, bid: int, surplus: dict[Item, float]) -> None:
+        """What is needed no more, and when to withdraw it: not while an FMI is unanswered."""
+        self._surplus.pop(bid, None)
+        if surplus:
+            self._surplus[bid] = surplus
+        due = min(surplus.values(), default=math.inf)
+        self._withdrawals.set(bid, due if due < math.inf and bid not in self._asked else None)
 
     def _overdue(self, bid: int, now: Instant) -> set[Item]:
         noted = self._surplus.get(bid, {})
@@ -295,20 +311,19 @@ class FlowMobilityInitiator:
     def forget(self, entry: BindingCacheEntry) -> None:
         """The binding is gone, or at another MAG now: nothing is asked of that one any more, and
         the other knows nothing yet."""
-        _believe(entry, FlowMobilitySet())
-        self._surplus.pop(entry.bid, None)
+        self._believe(entry, FlowMobilitySet())
+        self._note(entry.bid, {})
         self._again.discard(entry.bid)
-        self.notifier.withdraw(
-            lambda outstanding: (
-                isinstance(outstanding.subject, Asked) and outstanding.subject.bid == entry.bid
-            )
-        )
+        asked = self._asked.pop(entry.bid, None)
+        if asked is not None:
+            self.notifier.withdraw(lambda outstanding: outstanding.subject is asked)
 
     def bequeath(self, ended: BindingCacheEntry) -> None:
         """The session of `ended` is no more. Its prefixes stay the mobile node's where flows to
         them are (RFC 7864 section 3.2.2: in figure 5, the other entry has the prefix, too)."""
         for entry in self._bindings.of(ended.mn_id):
             entry.inherited_prefixes += ended.prefixes + ended.inherited_prefixes
+            self._bindings.lend(entry)
         self._release_inherited(ended.mn_id)
 
     def _release_inherited(self, mn_id: str) -> None:
@@ -321,19 +336,26 @@ class FlowMobilityInitiator:
             entry.inherited_prefixes = tuple(
                 prefix
                 for prefix in dict.fromkeys(entry.inherited_prefixes)
-                if prefix in kept and not self._bindings.holding(prefix)
+                if prefix in kept and not self._bindings.holds(prefix)
             )
+            self._bindings.lend(entry)
+
+    def _believe(self, entry: BindingCacheEntry, there: FlowMobilitySet) -> None:
+        entry.flow_mobility_prefixes, entry.flow_identifications = there
+        self._bindings.lend(entry)
+
+    def _ended(self, outstanding: Iterable[Outstanding]) -> list[Asked]:
+        """These are outstanding no more; those of them that are FMIs."""
+        found = []
+        for ended in outstanding:
+            if isinstance(ended.subject, Asked):
+                self._asked.pop(ended.subject.bid, None)
+                found.append(ended.subject)
+            elif isinstance(ended.subject, Forced):
+                self._forced.discard(ended.subject)
+        return found
 
 
 def known(entry: BindingCacheEntry) -> FlowMobilitySet:
     """What a binding's MAG is known to have."""
     return FlowMobilitySet(entry.flow_mobility_prefixes, entry.flow_identifications)
-
-
-def _believe(entry: BindingCacheEntry, there: FlowMobilitySet) -> None:
-    entry.flow_mobility_prefixes, entry.flow_identifications = there
-
-
-def _asked(outstanding: Iterable[Outstanding]) -> list[Asked]:
-    """Those that are FMIs."""
-    return [found.subject for found in outstanding if isinstance(found.subject, Asked)]

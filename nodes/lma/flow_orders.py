@@ -48,42 +48,48 @@ class Orders:
     whose orders came or went since whoever keeps them on record looked last."""
 
     def __init__(self) -> None:
-        self._orders: list[Order] = []
+        self._of: dict[str, list[Order]] = {}
         self.moves = 0
         self.touched: set[str] = set()
 
     def add(self, order: Order) -> None:
-        self._orders.append(order)
+        self._of.setdefault(order.mn_id, []).append(order)
         self.touched.add(order.mn_id)
 
     def remove(self, order: Order) -> None:
-        self._orders.remove(order)
+        own = self._of[order.mn_id]
+        own.remove(order)
+        if not own:
+            del self._of[order.mn_id]
         self.touched.add(order.mn_id)
 
     def all(self) -> tuple[Order, ...]:
-        return tuple(self._orders)
+        return tuple(order for own in self._of.values() for order in own)
+
+    def of(self, mn_id: str) -> tuple[Order, ...]:
+        return tuple(self._of.get(mn_id, ()))
 
     def with_flow(self, mn_id: str, fid: int) -> Order | None:
-        found = (order for order in self._orders if order.mn_id == mn_id and fid in order.places)
-        return next(found, None)
+        return next((order for order in self._of.get(mn_id, ()) if fid in order.places), None)
 
-    def waiting_for(self, bid: int) -> list[Order]:
-        return [order for order in self._orders if bid in order.unanswered]
+    def waiting_for(self, mn_id: str, bid: int) -> list[Order]:
+        return [order for order in self._of.get(mn_id, ()) if bid in order.unanswered]
 
-    def placed_at(self, bid: int) -> list[Order]:
-        """Those that may only wait for a controller."""
-        return [order for order in self._orders if order.placed and bid in order.targets()]
+    def concerning(self, mn_id: str, bid: int) -> list[Order]:
+        """Those that wait for a binding, or have placed flows there: they may only wait for a
+        controller."""
+        return [
+            order
+            for order in self._of.get(mn_id, ())
+            if bid in order.unanswered or (order.placed and bid in order.targets())
+        ]
 
     def places(self, mn_id: str) -> dict[int, Placement]:
         """Where the flows of a mobile node are ordered to, by FID."""
-        return {
-            fid: place
-            for order in self._orders
-            if order.mn_id == mn_id
-            for fid, place in order.places.items()
-        }
+        own = self._of.get(mn_id, ())
+        return {fid: place for order in own for fid, place in order.places.items()}
 
-    def bids(self) -> set[int]:
-        """The bindings that orders lead to, or back to."""
-        places = (place for order in self._orders for place in order.places.values())
-        return {bid for place in places for bid in place.bids + place.previous}
+    def names(self, bid: int) -> bool:
+        """Whether an order leads to a binding, or back to it, be there such a one or not."""
+        places = (place for order in self.all() for place in order.places.values())
+        return any(bid in place.bids + place.previous for place in places)

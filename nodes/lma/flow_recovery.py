@@ -60,17 +60,16 @@ class FlowRecovery:
             yield RowRecord.of(mn_id, row, self.forwarding.key(mn_id, row.fid))
 
     def binding(self, entry: BindingCacheEntry) -> BindingRecord:
-        asked = next((one for one in self._initiator.all_asked() if one.bid == entry.bid), None)
-        return BindingRecord.of(entry, asked)
+        return BindingRecord.of(entry, self._initiator.unanswered(entry.bid))
 
     def orders_of(self, mn_id: str) -> OrdersRecord:
-        return OrdersRecord.of(mn_id, [o for o in self.orders.all() if o.mn_id == mn_id])
+        return OrdersRecord.of(mn_id, list(self.orders.of(mn_id)))
 
     def touched_orders(self, mn_ids: Iterable[str]) -> Iterable[OrdersRecord]:
         """Those of mobile nodes whose orders came or went since the last call, and those of
         `mn_ids` that are under way."""
-        waiting = {order.mn_id for order in self.orders.all()}
-        for mn_id in sorted(self.orders.touched | waiting.intersection(mn_ids)):
+        waiting = {mn_id for mn_id in mn_ids if self.orders.of(mn_id)}
+        for mn_id in sorted(self.orders.touched | waiting):
             yield self.orders_of(mn_id)
         self.orders.touched.clear()
 

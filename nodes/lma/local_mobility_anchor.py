@@ -48,7 +48,7 @@ class LocalMobilityAnchor:
         self, config: LmaConfig, rng: random.Random, incarnation: Incarnation = FIRST_START
     ) -> None:
         self.config = config
-        self.bindings = BindingCache()
+        self.bindings = BindingCache(config.max_bindings)
         self.controller = None if config.data_plane == "tunnel" else PathControl(config)
         self.holds = PathHolds(config)
         self._outbox: Outbox = self.controller or self.holds
@@ -206,8 +206,7 @@ class LocalMobilityAnchor:
         self.awaited.evaluate(now)
         self.policies.evaluate(now)
         self.following.refresh()
-        if self.flows.settle(now):
-            self.registrations.refresh_routes()
+        self.registrations.refresh_routes(self.flows.settle(now))
         self.heartbeats.refresh(now)
         self.holds.settle(now)
         if self.controller is not None:

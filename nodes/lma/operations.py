@@ -30,7 +30,7 @@ def operate(core: LocalMobilityAnchor, request: LmaRequest, token: int) -> None:
     """Carry out a request of the control socket; every one is answered with a Reply."""
     match request:
         case ListBindings():
-            core.answer(token, list_bindings(core))
+            core.answer(token, list_bindings(core, request.mn))
         case ListFlows():
             core.answer(token, list_flows(core))
         case FlowStatistics() | ControllerStatus():
@@ -129,7 +129,8 @@ def _no_binding(mn_id: str, to: int | str) -> str:
     return f"to is {to!r}; {mn_id} has no binding with it"
 
 
-def list_bindings(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
+def list_bindings(core: LocalMobilityAnchor, mn_id: str | None = None) -> list[dict[str, Any]]:
+    """Those of a mobile node, or all."""
     return [
         {
             "mn": entry.mn_id,
@@ -142,7 +143,7 @@ def list_bindings(core: LocalMobilityAnchor) -> list[dict[str, Any]]:
             "proxy_coa": str(entry.proxy_coa),
             "state": "registered" if entry.registered else "deregistered",
         }
-        for entry in core.bindings
+        for entry in (core.bindings if mn_id is None else core.bindings.of(mn_id))
     ]
 
 

@@ -14,6 +14,9 @@ from nodes.lma.binding_cache import BindingCache, CreateSession, Request
 MAX_REQUESTED_PREFIXES = 2 * MAX_PREFIXES_PER_SESSION
 
 
+HOST_BITS = 128 - HOME_NETWORK_PREFIX_LENGTH
+
+
 class PoolExhausted(Exception):
     """No prefix is left for this request: RFC 5213 section 5.3.2, status 130."""
 
@@ -29,6 +32,12 @@ class PrefixAllocation:
     def __init__(self, config: LmaConfig, bindings: BindingCache) -> None:
         self._config = config
         self._bindings = bindings
+        self._reserved = frozenset(
+            prefix for policy in config.mobile_nodes.values() for prefix in policy.prefixes
+        )
+        # Of the pool's prefixes, by number: those below this one are in use or reserved.
+        self._lowest = 0
+        bindings.freed = self._freed
 
     def assign(self, request: Request, lookup: CreateSession) -> tuple[IPv6Network, ...]:
         """The prefixes of a new session. Raises PoolExhausted or PrefixNotAllowed."""
@@ -66,11 +75,10 @@ class PrefixAllocation:
             return False
         if prefix in policy.prefixes:
             return True
-        reserved = any(prefix in policy.prefixes for policy in self._config.mobile_nodes.values())
         return (
             prefix.prefixlen == HOME_NETWORK_PREFIX_LENGTH
             and prefix.subnet_of(self._config.prefix_pool)
-            and not reserved
+            and prefix not in self._reserved
         )
 
     def _fresh(
@@ -78,10 +86,11 @@ class PrefixAllocation:
     ) -> tuple[IPv6Network, ...]:
         """Up to `count` prefixes, none of them of `besides`. Fewer if there are no more; only if
         there is none "any home network prefix" is lacking (section 5.3.2, step 2)."""
-        taken = set(besides)
-        for entry in self._bindings:
-            taken.update(entry.prefixes if entry.mn_id == mn_id else entry.all_prefixes())
-        free = (prefix for prefix in self._candidates(mn_id) if prefix not in taken)
+        free = (
+            prefix
+            for prefix in self._candidates(mn_id)
+            if prefix not in besides and not self._taken(mn_id, prefix)
+        )
         prefixes = tuple(islice(free, count))
         if not prefixes:
             raise PoolExhausted(self._config.prefix_pool)
@@ -92,11 +101,27 @@ class PrefixAllocation:
         the prefix came from (RFC 7864 section 3.2.2, figure 5)."""
         return any(entry.mn_id != mn_id for entry in self._bindings.lent(prefix))
 
+    def _taken(self, mn_id: str, prefix: IPv6Network) -> bool:
+        return self._bindings.holds(prefix) or self._lent_to_another(mn_id, prefix)
+
+    def _freed(self, prefix: IPv6Network) -> None:
+        pool = self._config.prefix_pool
+        if prefix.subnet_of(pool):
+            number = (int(prefix.network_address) - int(pool.network_address)) >> HOST_BITS
+            self._lowest = min(self._lowest, number)
+
     def _candidates(self, mn_id: str) -> Iterator[IPv6Network]:
+        """The node's own, and those of the pool from the lowest on that may be free."""
         yield from self._config.mobile_nodes[mn_id].prefixes
-        reserved = {
-            prefix for policy in self._config.mobile_nodes.values() for prefix in policy.prefixes
-        }
-        for prefix in self._config.prefix_pool.subnets(new_prefix=HOME_NETWORK_PREFIX_LENGTH):
-            if prefix not in reserved:
-                yield prefix
+        pool = self._config.prefix_pool
+        first = int(pool.network_address) >> HOST_BITS
+        below = True
+        for number in range(self._lowest, 1 << (HOME_NETWORK_PREFIX_LENGTH - pool.prefixlen)):
+            prefix = IPv6Network(((first + number) << HOST_BITS, HOME_NETWORK_PREFIX_LENGTH))
+            # One that is lent comes back here when it is not any more; it isn't taken for its own
+            # mobile node even before.
+            if prefix in self._reserved or self._bindings.holds(prefix):
+                self._lowest += below
+                continue
+            below = False
+            yield prefix

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import random
-from ipaddress import IPv6Address, IPv6Network
+from collections.abc import Iterable
+from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Outbox, Send
 from nodes.config import LmaConfig
+from nodes.deadlines import Deadlines
 from nodes.lma.binding_cache import (
     UNKNOWN_LINK_LAYER_ID,
+    BidsExhausted,
     BindingCache,
     BindingCacheEntry,
     CreateSession,
@@ -21,6 +24,7 @@ from nodes.lma.default_path import DefaultPath
 from nodes.lma.flow_mobility import FlowMobility
 from nodes.lma.handovers import Handovers
 from nodes.lma.held_requests import HeldRequest, HeldRequests
+from nodes.lma.new_session import bid_priority, mag_link_local_address
 from nodes.lma.prefix_allocation import PoolExhausted, PrefixAllocation, PrefixNotAllowed
 from nodes.lma.registration_checks import check, look_up_keys
 from nodes.lma.uplink_sources import UplinkSources
@@ -34,8 +38,6 @@ from nodes.wire.options import (
     Timestamp,
 )
 
-_LINK_LOCAL = IPv6Network("fe80::/64")
-_UNIVERSAL_BIT = 1 << 57
 _TIMESTAMP_REFUSED = (
     ProxyBindingStatus.TIMESTAMP_MISMATCH,
     ProxyBindingStatus.TIMESTAMP_LOWER_THAN_PREV_ACCEPTED,
@@ -61,16 +63,19 @@ class ProxyRegistration:
         self._sources = UplinkSources()
         self.held = HeldRequests()
         self.handovers = Handovers()
+        # When each binding is deleted, by BID.
+        self._ends: Deadlines[int] = Deadlines()
 
     def deadline(self) -> float | None:
         """Monotonic time (s) at which `handle_timer` wants to be called."""
-        deadlines = [self.held.deadline(), *(_due(entry) for entry in self._bindings)]
+        deadlines = (self.held.deadline(), self._ends.first())
         return min((due for due in deadlines if due is not None), default=None)
 
     def handle_timer(self, now: Instant) -> None:
-        for entry in list(self._bindings):
-            if _due(entry) <= now.monotonic:
-                self._delete(entry, now)
+        for bid in self._ends.due(now.monotonic):
+            entry = self._bindings.get(bid)
+            assert entry is not None  # else it would have no end any more: _delete
+            self._delete(entry, now)
         for held in self.held.due(now.monotonic):
             self._admit(held.message, held.request, held.source, now, wait_on_unknown=False)
 
@@ -152,22 +157,23 @@ class ProxyRegistration:
         """RFC 5213 section 5.3.2."""
         try:
             prefixes = self._prefixes.assign(request, lookup)
-        except PoolExhausted:
+            bid = self._bindings.allocate_bid(self._flows.names)
+        except (PoolExhausted, BidsExhausted):
             return self._reject(message, source, ProxyBindingStatus.INSUFFICIENT_RESOURCES, now)
         except PrefixNotAllowed:
             return self._reject(
                 message, source, ProxyBindingStatus.NOT_AUTHORIZED_FOR_HOME_NETWORK_PREFIX, now
             )
         entry = BindingCacheEntry(
-            bid=self._bindings.allocate_bid(self._flows.named_bids()),
-            bid_priority=self._priority(request.access_technology),
+            bid=bid,
+            bid_priority=bid_priority(self._config, request.access_technology),
             mn_id=request.mn_id,
             access_technology=request.access_technology,
             link_layer_id=request.link_layer_id or UNKNOWN_LINK_LAYER_ID,
             prefixes=prefixes,
             proxy_coa=request.proxy_coa,
             expires=0.0,
-            link_local_address=self._mag_link_local_address(),
+            link_local_address=mag_link_local_address(self._config, self._rng),
         )
         self._bindings.add(entry)
         self._accept(entry, message, request, source, now, "registered")
@@ -193,10 +199,10 @@ class ProxyRegistration:
             self.handovers.certain(entry, request)
             self._flows.binding_removed(entry, "the target moved to another MAG")
             entry.access_link_report = AccessLinkReport()  # that was of the other link
-        entry.proxy_coa = request.proxy_coa
+        self._bindings.hand_over(entry, request.proxy_coa)
         entry.access_technology = request.access_technology
         entry.link_layer_id = request.link_layer_id or UNKNOWN_LINK_LAYER_ID
-        entry.bid_priority = self._priority(request.access_technology)
+        entry.bid_priority = bid_priority(self._config, request.access_technology)
         entry.deletion = None
         entry.revocation_in_progress = False
         return self._accept(entry, message, request, source, now, event)
@@ -211,8 +217,8 @@ class ProxyRegistration:
         event: str,
     ) -> None:
         lifetime = min(message.lifetime, self._config.max_lifetime_s // LIFETIME_UNIT_S)
-        entry.expires = now.monotonic + lifetime * LIFETIME_UNIT_S
         entry.accepted_at = now.monotonic
+        self.end_at(entry, now.monotonic + lifetime * LIFETIME_UNIT_S)
         self._remember(entry, message)
         report = message.option(AccessLinkReport)
         if report is not None:
@@ -296,7 +302,12 @@ class ProxyRegistration:
         for entry in self._bindings.using(peer):
             if entry.accepted_at <= since:
                 self._bindings.touched.add(entry.mn_id)
-                entry.expires = min(entry.expires, limit)
+                self.end_at(entry, min(entry.expires, limit))
+
+    def end_at(self, entry: BindingCacheEntry, expires: float) -> None:
+        """Unless it is extended, or waits for its deletion."""
+        entry.expires = expires
+        self._ends.set(entry.bid, _due(entry))
 
     def revoked(self, entry: BindingCacheEntry, now: Instant) -> bool:
         """Delete a binding that was revoked; False if it is gone already."""
@@ -312,12 +323,14 @@ class ProxyRegistration:
     def _end(self, entry: BindingCacheEntry, reason: str, now: Instant) -> None:
         """From now on without service, and to be deleted after MinDelayBeforeBCEDelete."""
         entry.deletion = now.monotonic + self._config.min_delay_before_bce_delete_ms / 1000
+        self._ends.set(entry.bid, _due(entry))
         self._flows.binding_removed(entry, reason)
         self._synchronise(entry.mn_id)
         self._outbox.put(Log("deregistered", {"mn": entry.mn_id, "bid": entry.bid}))
 
     def _delete(self, entry: BindingCacheEntry, now: Instant) -> None:
         self._bindings.remove(entry)
+        self._ends.set(entry.bid, None)
         self._flows.binding_removed(entry, "the target's registration ended")
         self._synchronise(entry.mn_id)
         self._outbox.put(Log("binding-deleted", {"mn": entry.mn_id, "bid": entry.bid}))
@@ -329,11 +342,14 @@ class ProxyRegistration:
         rows = (mn_id for mn_id, _ in self._flows.cache.all_rows())
         for mn_id in dict.fromkeys((*self._bindings.mobile_nodes(), *rows)):
             self._flows.refresh(mn_id)
+        for entry in self._bindings:
+            self._ends.set(entry.bid, _due(entry))
 
-    def refresh_routes(self) -> None:
+    def refresh_routes(self, mn_ids: Iterable[str]) -> None:
         """The prefixes that MAGs route for flows changed, and with them what there is to route."""
-        self._outbox.put(*self._default_path.refresh_routes(self._bindings))
-        self._outbox.put(*self._sources.refresh(self._bindings))
+        for mn_id in mn_ids:
+            self._outbox.put(*self._default_path.refresh_routes(self._bindings, mn_id))
+            self._outbox.put(*self._sources.refresh(self._bindings, mn_id))
 
     def _synchronise(self, mn_id: str) -> None:
         """Make forwarding agree with the binding cache: tunnels, then routes, then flows, and only
@@ -373,25 +389,6 @@ class ProxyRegistration:
         link_local = message.option(LinkLocalAddress)
         if link_local is not None and not link_local.address.is_unspecified:
             entry.link_local_address = link_local.address
-
-    def _mag_link_local_address(self) -> IPv6Address:
-        """The MAG's address on the access link of a new session (RFC 5213 section 5.1): the fixed
-        one of the domain, else one made for this session, which stays when the MAG changes."""
-        fixed = self._config.fixed_mag_link_local_address_on_all_access_links
-        if not fixed.is_unspecified:
-            return fixed
-        return _LINK_LOCAL[self._rng.getrandbits(64) & ~_UNIVERSAL_BIT or 1]
-
-    def _priority(self, access_technology: int) -> int:
-        """BID-PRI of an access; technologies that the configuration doesn't know come last."""
-        return next(
-            (
-                access.priority
-                for access in self._config.accesses.values()
-                if access.technology == access_technology
-            ),
-            127,
-        )
 
 
 def _due(entry: BindingCacheEntry) -> float:

@@ -131,7 +131,7 @@ class BindingRecord(_Record, frozen=True, tag="binding"):
         if self.asked is None:
             return None
         wanted, before = self.asked
-        return Asked(self.bid, wanted.read(), before.read())
+        return Asked(self.mn_id, self.bid, wanted.read(), before.read())
 
 
 class BindingGone(_Record, frozen=True, tag="no-binding"):

@@ -11,17 +11,17 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address
 
 from nodes.actions import Instant, Log, Send
+from nodes.deadlines import Deadlines
 from nodes.lma.sequence_numbers import SequenceNumbers
 from nodes.wire.messages import UpdateNotification, UpdateNotificationAcknowledgement
 
 
 @dataclass(slots=True)
 class Outstanding:
-    """A notification that waits for its acknowledgement until `deadline` (monotonic s)."""
+    """A notification that waits for its acknowledgement."""
 
     message: UpdateNotification
     peer: IPv6Address
-    deadline: float
     retransmissions_left: int
     subject: object
 
@@ -38,6 +38,7 @@ class UpdateNotifier:
         self._retransmissions = retransmissions
         self.numbers = SequenceNumbers(rng)
         self._outstanding: dict[int, Outstanding] = {}
+        self._deadlines: Deadlines[int] = Deadlines()
 
     def send(
         self, message: UpdateNotification, peer: IPv6Address, subject: object, now: Instant
@@ -45,9 +46,8 @@ class UpdateNotifier:
         """Give `message` the next sequence number and send it to `peer`."""
         sequence = self.numbers.allocate(self._outstanding)
         message = replace(message, sequence=sequence)
-        self._outstanding[sequence] = Outstanding(
-            message, peer, now.monotonic + self._delay_s, self._retransmissions, subject
-        )
+        self._outstanding[sequence] = Outstanding(message, peer, self._retransmissions, subject)
+        self._deadlines.set(sequence, now.monotonic + self._delay_s)
         return sequence, Send(message, self._source, peer)
 
     def acknowledge(
@@ -60,7 +60,7 @@ class UpdateNotifier:
         outstanding = self._outstanding.get(message.sequence)
         if outstanding is None or outstanding.peer != peer:
             return None
-        return self._outstanding.pop(message.sequence)
+        return self._forget(message.sequence)
 
     def outstanding(self) -> Iterable[Outstanding]:
         return self._outstanding.values()
@@ -69,11 +69,15 @@ class UpdateNotifier:
         """Give up those of the waiting notifications that are `unwanted`."""
         given_up = [entry for entry in self._outstanding.values() if unwanted(entry)]
         for entry in given_up:
-            del self._outstanding[entry.message.sequence]
+            self._forget(entry.message.sequence)
         return given_up
 
+    def _forget(self, sequence: int) -> Outstanding:
+        self._deadlines.set(sequence, None)
+        return self._outstanding.pop(sequence)
+
     def deadline(self) -> float | None:
-        return min((entry.deadline for entry in self._outstanding.values()), default=None)
+        return self._deadlines.first()
 
     def handle_timer(self, now: Instant) -> tuple[list[Send | Log], list[Outstanding]]:
         """What to send again, and the notifications whose last chance has passed.
@@ -83,14 +87,13 @@ class UpdateNotifier:
         """
         actions: list[Send | Log] = []
         expired: list[Outstanding] = []
-        for sequence, entry in list(self._outstanding.items()):
-            if entry.deadline > now.monotonic:
-                continue
+        for sequence in self._deadlines.due(now.monotonic):
+            entry = self._outstanding[sequence]
             if entry.retransmissions_left == 0:
                 expired.append(self._outstanding.pop(sequence))
                 continue
             entry.retransmissions_left -= 1
-            entry.deadline = now.monotonic + self._delay_s
+            self._deadlines.set(sequence, now.monotonic + self._delay_s)
             entry.message = replace(entry.message, retransmit=True)
             actions.append(Log("fmi-retransmitted", {"sequence": sequence}))
             actions.append(Send(entry.message, self._source, entry.peer))

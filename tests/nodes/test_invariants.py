@@ -228,8 +228,8 @@ def test_what_is_broken_is_noticed_when_all_is_quiet(broken: Callable[[World], N
 def test_what_is_left_behind_is_noticed() -> None:
     world = World(Plan())
     check_empty(world)
-    world.nodes["lma"].core.flows._orders._orders.append(object())
-    with pytest.raises(AssertionError, match="_orders has 1 items"):
+    world.nodes["lma"].core.flows._orders._of["mn"] = [object()]
+    with pytest.raises(AssertionError, match="_of has 1 items"):
         check_empty(world)
 
 

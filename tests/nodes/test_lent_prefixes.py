@@ -34,7 +34,7 @@ def fmi(network: Network) -> Message:
 def expire(network: Network, domain: type[Domain]) -> None:
     """The session of P1 ends with its lifetime."""
     (wlan,) = [e for e in network.lma.core.bindings.of(domain.MN) if e.prefixes == (domain.P1,)]
-    wlan.expires = network.seconds
+    network.lma.core.registrations.end_at(wlan, network.seconds)
     network.lma.timer(network.seconds)
 
 

@@ -72,7 +72,7 @@ def test_a_handoff_takes_the_route_along_and_closes_the_old_tunnel_rfc5213_5_3_4
     held = entry(1, 10, MAG1, P1)
     bindings.add(held)
     refreshed(path, bindings)
-    held.proxy_coa = MAG2
+    bindings.hand_over(held, MAG2)
     assert refreshed(path, bindings) == [
         OpenTunnel(MAG2),
         RoutePrefix(P1, MAG2),

@@ -132,6 +132,7 @@ def test_a_prefix_that_carries_moved_flows_stays_taken_rfc7864_figure_5(
     pool.assign(domain.MN)
     (entry,) = pool.bindings
     entry.flow_mobility_prefixes = (domain.P2,)
+    pool.bindings.lend(entry)
     with pytest.raises(PrefixNotAllowed):
         pool.assign(domain.OTHER_MN, domain.P2)
     assert pool.assign(domain.OTHER_MN) == (domain.P3,)
