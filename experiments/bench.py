@@ -18,7 +18,12 @@ from pathlib import Path
 from statistics import median
 
 from experiments.benchmark.guest import BenchmarkFailed
-from experiments.benchmark.printed import report_forwarding, report_protection
+from experiments.benchmark.printed import (
+    report_forwarding,
+    report_protection,
+    report_signalling,
+    report_storm,
+)
 from experiments.declaration.experiment import jobs, load, points
 from experiments.declaration.job import write_atomically
 from experiments.runner import make_engine
@@ -167,6 +172,8 @@ def _reference_run() -> None:
 BENCHMARKS = {
     "codec": _codec,
     "forwarding": report_forwarding,
+    "signalling": report_signalling,
+    "storm": report_storm,
     "protection": report_protection,
     "reference-run": _reference_run,
 }

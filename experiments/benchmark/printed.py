@@ -9,6 +9,9 @@ from experiments.benchmark.guest import measure
 FLOW_COUNTS = (1, 1_000, 10_000, 100_000)
 FORWARDING_MIB = 1_024
 PROTECTION_MIB = 128
+SIGNALLING_MIB = 768
+SIGNALLING = {"mns": 10_000, "moving": 2_000, "requests": 10_000}
+STORM_MNS = 10_000
 FLAT = 0.9
 MOST_MOVE_MS, MOST_AT_ONCE_MS = 1.0, 500.0
 
@@ -66,6 +69,54 @@ def report_protection() -> None:
     )
     arrived = plain["arrived"] + esp["arrived"]
     print(f"protection: {arrived:,} of {plain['sent'] + esp['sent']:,} messages arrived")
+
+
+def report_signalling() -> None:
+    """What an LMA does in a second."""
+    print(f"signalling: through one LMA with {SIGNALLING['mns']:,} mobile nodes (about a minute)")
+    found = measure("signalling", SIGNALLING_MIB, **SIGNALLING)
+    echoed, asked = found["echoed"], found["echoed_requests"]
+    print(f"signalling: sockets and codec alone answer {echoed:,.0f} registrations/s")
+    print(f"signalling: socket and JSON alone answer {asked:,.0f} control requests/s")
+    for what, name, base in (
+        ("registrations", "registrations", echoed),
+        ("renewals", "renewals", echoed),
+        ("moves", "moves with FMI and FMA", echoed),
+        ("local_moves", "moves without signalling", asked),
+        ("flows", "flows added", asked),
+        ("requests", "control requests without work", asked),
+    ):
+        one = found[what]
+        print(
+            f"signalling: {one['rate']:,.0f} {name} a second, {one['rate'] / base:.2f} of that; "
+            f"{one['cpu_ms']:.2f} ms of the LMA's process each"
+        )
+    print(
+        f"signalling: a binding takes {found['binding_octets']:,.0f} octets of the LMA's process "
+        f"and {found['binding_kernel_octets']:,.0f} of its kernel"
+    )
+
+
+def report_storm() -> None:
+    """All mobile nodes at once."""
+    print(f"storm: {STORM_MNS:,} mobile nodes at 10 MAGs at once (about a minute)")
+    found = measure("storm", SIGNALLING_MIB, mns=STORM_MNS)
+    courses = (("attach", found), ("stay, go or leave", found["churn"]))
+    for (name, state), course in zip(courses, (found["attach"], found["churn"]), strict=True):
+        good = not (state["wrong"] or state["wrong_routes"] or course["answered_twice"])
+        required = "none lost, none answered twice, and all as wished, are required"
+        print(
+            f"storm: to {name} took {course['took_s']:.1f} s "
+            f"({STORM_MNS / course['took_s']:,.0f}/s): {course['sent']:,} requests, "
+            f"{course['answered']:,} answers; {state['wrong']} of the LMA and "
+            f"{state['wrong_routes']} of its kernel not as wished, "
+            f"{course['answered_twice']} answered twice; {_verdict(good, required)}"
+        )
+    print(
+        f"storm: {found['replaced']:,} waiting requests were replaced by newer ones, "
+        f"{found['dropped']:,} dropped; {found['process_octets']:,.0f} octets of the LMA's process "
+        f"and {found['kernel_octets']:,.0f} of its kernel a mobile node"
+    )
 
 
 def _moves(count: int, one: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from nodes.wire.messages import (
     HandoffHint,
     Message,
     ProxyBindingAcknowledgement,
+    ProxyBindingStatus,
     ProxyBindingUpdate,
     UpdateNotification,
     UpdateNotificationAcknowledgement,
@@ -122,6 +123,12 @@ def register(mags: Mags, bed: Bed, numbers: Sequence[int], technology: int = WLA
             break
         for _, message in mags.receive():
             if not isinstance(message, ProxyBindingAcknowledgement):
+                continue
+            if message.status == ProxyBindingStatus.TIMESTAMP_MISMATCH:
+                # This process had to wait for long between making the request and sending it.
+                again = next(n for n in numbers if n & 0xFFFF == message.sequence)
+                mag = _mag_of(bed, again, technology)
+                mags.send(request(again, message.sequence, technology), mag)
                 continue
             if not message.accepted or message.sequence not in waiting:
                 raise RuntimeError(f"answered twice, or refused: {message}")
