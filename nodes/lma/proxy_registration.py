@@ -338,7 +338,7 @@ class ProxyRegistration:
     def resume(self) -> None:
         """After a start with the binding cache of an earlier one: all that it says anew."""
         self._outbox.put(*self._default_path.open_tunnels(self._bindings, anew=True))
-        self.refresh_routes()
+        self.refresh_routes(self._bindings.mobile_nodes())
         rows = (mn_id for mn_id, _ in self._flows.cache.all_rows())
         for mn_id in dict.fromkeys((*self._bindings.mobile_nodes(), *rows)):
             self._flows.refresh(mn_id)
