@@ -17,6 +17,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from statistics import median
 
+from experiments.benchmark.core import report_core
 from experiments.benchmark.guest import BenchmarkFailed
 from experiments.benchmark.printed import (
     report_forwarding,
@@ -171,6 +172,7 @@ def _reference_run() -> None:
 
 BENCHMARKS = {
     "codec": _codec,
+    "core": report_core,
     "forwarding": report_forwarding,
     "signalling": report_signalling,
     "storm": report_storm,
