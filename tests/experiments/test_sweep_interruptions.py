@@ -179,6 +179,8 @@ def test_killed_at_any_moment_and_gone_on_with_the_results_are_the_same(tmp_path
             }
             assert {f"runs/{run.name}/{name}": data for name, data in results(run).items()} == there
     assert kills > 1
+    # A process that was killed is there until the system has taken note of its end.
+    assert all(gone(int(left.suffix[1:])) for left in (folder / UNFINISHED).glob("*.[0-9]*"))
     last = study(folder, seeds)
     sweep("e", [last], {"virtual": Slow(log)}, 2)
     assert set(last.outcomes.values()) == {None}
