@@ -194,3 +194,21 @@ def test_a_request_can_not_name_the_pool_away_rfc5213_5_3_2_step_2(domain: type[
         pool.assign(domain.MN, *named)
     assert pool.assign(domain.MN, *named[1:]) == named[1:]
     assert pool.assign(domain.OTHER_MN) == named[:1]
+
+
+def test_a_prefix_whose_session_has_ended_is_given_again_rfc5213_5_3_2(
+    domain: type[Domain],
+) -> None:
+    """Also one that was lent, when the last flow has left."""
+    pool = allocator(domain, "unique", prefix_pool=IPv6Network("2001:db8:100::/63"))
+    pool.assign(domain.MN)
+    pool.assign(domain.MN)
+    first, second = list(pool.bindings)
+    pool.bindings.remove(first)
+    second.inherited_prefixes = first.prefixes
+    pool.bindings.lend(second)
+    with pytest.raises(PoolExhausted):
+        pool.assign(domain.OTHER_MN)
+    second.inherited_prefixes = ()
+    pool.bindings.lend(second)
+    assert pool.assign(domain.OTHER_MN) == first.prefixes
