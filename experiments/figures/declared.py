@@ -175,7 +175,7 @@ def _axes(plot: Plot, rows: pd.DataFrame, grid: Sequence[Axes]) -> None:
         if plot.log_x:
             axes.set_xscale("log")
         if plot.kind == "ecdf":
-            axes.set_ylim(0, 1.12)
+            axes.set_ylim(0, 1.25)
             axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
             axes.margins(x=0.06)
             continue
