@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.declaration.job import esp_keys
 from experiments.declaration.spec import RunSpec
@@ -27,7 +27,10 @@ from nodes.kernel.netlink import NETLINK_XFRM, open_channel
 from nodes.kernel.xfrm import IPPROTO_MOBILITY, associations
 from topologies.model import Role, Topology
 from topologies.namespaces import Child, fork_into, inside, mount_privately
-from topologies.network import Network
+
+if TYPE_CHECKING:
+    # Mininet takes over logging of the process that imports it, and the runner needs it not.
+    from topologies.network import Network
 
 CHARON, SWANCTL = Path("/usr/lib/ipsec/charon"), Path("/usr/sbin/swanctl")
 # Where charon puts its pid file, whatever its configuration says.
