@@ -27,8 +27,10 @@ from experiments.emulation.traffic import (
     tcp_transfers,
     udp_streams,
 )
+from nodes.kernel.netlink import RT_TABLE_MAIN, RuleMatch, rule
 from nodes.strict import load_toml
 from topologies import netlink
+from topologies.ingress import FROM_THE_LINK_PRIORITY
 from topologies.model import Topology
 from topologies.namespaces import Child, fork_into, inside
 from topologies.network import Network, running
@@ -58,6 +60,14 @@ def connect_mn(network: Network, access: str) -> None:
     for node, gateway, interface in plan:
         assert gateway is not None
         _send(network, node, interface, lambda i, g=gateway: [netlink.add_route(HOME, g, i)])
+    # Without a tunnel, the node's packets come to the core with its own address.
+    from_home = RuleMatch(source=HOME)
+    _send(
+        network,
+        "core",
+        f"core-{mag}",
+        lambda _: [rule(FROM_THE_LINK_PRIORITY, from_home, RT_TABLE_MAIN, add=True)],
+    )
     _send(
         network,
         mn,
