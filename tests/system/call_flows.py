@@ -154,12 +154,13 @@ CALL_FLOWS = (
         {"node": "mag2"},
     ),
     CallFlow(
-        "An LMA that starts again",
-        "RFC 5847: its MAGs notice, and register their nodes anew.",
+        "An LMA that starts again without its sessions",
+        "RFC 5847: its MAGs notice, and register their nodes anew. One that has its sessions on "
+        "disk says nothing.",
         "restart_checks.killed",
         {"attachments": ATTACHMENTS, "moves": []},
         START_S - 0.1,
-        {"node": "lma"},
+        {"node": "lma", "forget": True},
     ),
     CallFlow(
         "Departure",
